@@ -109,7 +109,7 @@ func (e Entity) Key() string {
 // An account or a user agent is shared by everything; an address inside the network says little.
 func (e Entity) Groups() bool {
 	switch e.Kind {
-	case Account, UserAgent, Organization, Detector, ConfigRule, Subnet, VPC, Image, Alarm, Recorder, Document:
+	case Account, UserAgent, Organization, Detector, ConfigRule, Subnet, VPC, Image, Recorder, Document:
 		return false
 	case IP:
 		addr, err := netip.ParseAddr(e.ID)

@@ -44,6 +44,7 @@ func ParseVerdict(text string) (Verdict, error) {
 type Incident struct {
 	ID         string           `json:"id"` // ULID
 	Title      string           `json:"title"`
+	TitleSeen  time.Time        `json:"title_seen"` // event time of the finding that gave the title
 	State      State            `json:"state"`
 	Severity   finding.Severity `json:"severity"`
 	Account    string           `json:"account,omitempty"`

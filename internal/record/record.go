@@ -18,6 +18,7 @@ const (
 	IncidentEscalated Kind = "incident.escalated"
 	IncidentClosed    Kind = "incident.closed"
 	FindingSuppressed Kind = "finding.suppressed"
+	PlaybookSkipped   Kind = "playbook.skipped" // its condition could not be computed for the finding
 	RunStarted        Kind = "run.started"
 	RunEnded          Kind = "run.ended"
 	ActionPlanned     Kind = "action.planned" // plan, guardrails' verdict; nothing was changed

@@ -1,0 +1,119 @@
+package durable_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/riposte-sec/riposte/internal/durable"
+)
+
+// book counts the executions of legs.
+type book struct {
+	mu    sync.Mutex
+	times map[durable.Leg]int
+	done  chan durable.Leg
+}
+
+func newBook() *book { return &book{times: map[durable.Leg]int{}, done: make(chan durable.Leg, 1000)} }
+
+func (b *book) advance(_ context.Context, leg durable.Leg) error {
+	b.mu.Lock()
+	b.times[leg]++
+	b.mu.Unlock()
+	b.done <- leg
+	return nil
+}
+
+func open(t *testing.T, path string, advance func(context.Context, durable.Leg) error) *durable.Engine {
+	t.Helper()
+	engine, err := durable.Open(t.Context(), durable.Options{
+		Store: path, Node: "node-a", Logger: slog.New(slog.DiscardHandler), Advance: advance,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine
+}
+
+func TestStartedTwiceIsExecutedOnce(t *testing.T) {
+	t.Parallel()
+	legs := newBook()
+	engine := open(t, filepath.Join(t.TempDir(), "durable.db"), legs.advance)
+	leg := durable.Leg{Run: "r1", Leg: 1}
+	for range 3 {
+		if err := engine.Start(t.Context(), leg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	second := durable.Leg{Run: "r1", Leg: 2}
+	if err := engine.Start(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	<-legs.done
+	<-legs.done
+	if err := engine.Close(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if legs.times[leg] != 1 || legs.times[second] != 1 {
+		t.Errorf("executed %v, want each once", legs.times)
+	}
+}
+
+func TestUnfinishedLegIsExecutedAtTheNextOpen(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "durable.db")
+	begun := make(chan struct{})
+	engine := open(t, path, func(ctx context.Context, _ durable.Leg) error {
+		close(begun)
+		<-ctx.Done()
+		return context.Cause(ctx)
+	})
+	leg := durable.Leg{Run: "r1", Leg: 1}
+	if err := engine.Start(t.Context(), leg); err != nil {
+		t.Fatal(err)
+	}
+	<-begun
+	if err := engine.Close(2 * time.Second); err != nil {
+		t.Log(err) // it says that a leg didn't end
+	}
+	legs := newBook()
+	engine = open(t, path, legs.advance)
+	select {
+	case got := <-legs.done:
+		if got != leg {
+			t.Errorf("executed %v, want %v", got, leg)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the leg was not executed again")
+	}
+	if err := engine.Close(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestPanicEndsTheLegAlone(t *testing.T) {
+	t.Parallel()
+	legs := newBook()
+	engine := open(t, filepath.Join(t.TempDir(), "durable.db"), func(ctx context.Context, leg durable.Leg) error {
+		if leg.Run == "bad" {
+			panic(errors.New("a bug"))
+		}
+		return legs.advance(ctx, leg)
+	})
+	for _, run := range []string{"bad", "good"} {
+		if err := engine.Start(t.Context(), durable.Leg{Run: run, Leg: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := <-legs.done; got.Run != "good" {
+		t.Errorf("executed %v, want the good one", got)
+	}
+	if err := engine.Close(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
