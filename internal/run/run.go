@@ -99,6 +99,8 @@ type Run struct {
 	Ended    time.Time `json:"ended,omitzero"`
 	Wake     time.Time `json:"wake,omitzero"` // when to look at it again: a deadline, a retry
 
+	// Trace is the W3C traceparent of the event's way that led here.
+	Trace string `json:"trace,omitempty"`
 	// Leg counts the stretches between two waits. Each is one durable workflow, started once.
 	Leg int64 `json:"leg"`
 	// Fence rises when another node takes the run over; a write with an older one is refused.
@@ -107,11 +109,11 @@ type Run struct {
 	Undoes *Undoing `json:"undoes,omitempty"` // of kind Undo
 }
 
-// Undoing says what an undo run takes back.
+// Undoing says what an undo run takes back: the runs in this order, each with its last step first.
 type Undoing struct {
-	Run   string `json:"run"`
-	Step  string `json:"step,omitempty"` // "" is all its steps, last first
-	Force bool   `json:"force,omitempty"`
+	Runs  []string `json:"runs"`
+	Step  string   `json:"step,omitempty"`  // only this step, of a single run
+	Force bool     `json:"force,omitempty"` // even where somebody changed the resource since
 }
 
 // StepState is where a step stands.
@@ -208,9 +210,13 @@ type Entry struct {
 	Run       Run
 	Steps     []Step     // inserted or replaced, by run and id
 	Approvals []Approval // inserted or replaced, by id
-	Effects   []Effect
-	Incident  *IncidentMark
-	Records   []record.Record
+	// Effects are written with the intention, so that a budget is spent before the world is touched.
+	Effects []Effect
+	// Caps are checked in the same transaction, before Effects are added: where one is used up, nothing
+	// is written and the error is a *CapReached.
+	Caps     []Cap
+	Incident *IncidentMark
+	Records  []record.Record
 }
 
 // IncidentMark is what a run says about its incident.
@@ -232,20 +238,40 @@ type Effect struct {
 	Target   string // entity key
 }
 
-// Spending asks how much of a budget is used.
-type Spending struct {
-	Since    time.Time
-	Playbook string // "" is any
-	Account  string // "" is any
-	Region   string // "" is any
-	Kind     string // "" is any
+// Measure is what a cap counts.
+type Measure string
+
+// The measures, each of effects that were not undone.
+const (
+	Changes  Measure = "changes"
+	Targets  Measure = "targets"  // distinct, other than the cap's own target
+	Accounts Measure = "accounts" // distinct, other than the cap's own account
+)
+
+// Cap is one limit as it applies to one action: of what, since when, at most how many before this one.
+type Cap struct {
+	Name    string
+	Measure Measure
+	Most    int
+	Since   time.Time
+	// What is counted; "" is any.
+	Playbook string
+	Account  string
+	Region   string
+	Kind     string
+	// Itself is the target or account that is about to be touched: touching it again isn't one more.
+	Itself string
 }
 
-// Spent is how much of a budget is used: effects that were not undone.
-type Spent struct {
-	Changes  int // applied changes
-	Targets  int // distinct targets
-	Accounts int // distinct accounts
+// CapReached says that a cap is used up.
+type CapReached struct {
+	Cap  Cap
+	Used int
+}
+
+// Error names the cap.
+func (c *CapReached) Error() string {
+	return fmt.Sprintf("limit %s is used up: %d of %d", c.Cap.Name, c.Used, c.Cap.Most)
 }
 
 // Version is a playbook's text by its hash, kept as long as runs refer to it.
