@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/entity"
@@ -191,6 +192,11 @@ type Spec struct {
 	// Settle bounds how long Verify is tried again after Apply, for providers that are eventually
 	// consistent; 15 s if zero.
 	Settle time.Duration
+}
+
+// Takes reports whether the action has a parameter of that name.
+func (s Spec) Takes(name string) bool {
+	return slices.ContainsFunc(s.Params, func(p Param) bool { return p.Name == name })
 }
 
 // Output is one value that later steps can use as steps.<id>.<name>.

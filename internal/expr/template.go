@@ -98,3 +98,13 @@ func display(value any) string {
 		return fmt.Sprint(v)
 	}
 }
+
+// Constant reports whether the template has no expression.
+func (t *Template) Constant() bool {
+	for _, p := range t.parts {
+		if p.expr != nil {
+			return false
+		}
+	}
+	return true
+}

@@ -98,6 +98,7 @@ type Question struct {
 	Autonomy    run.Autonomy // of the playbook, bounded by the ceiling
 	Destroys    bool         // the playbook names this destroying action as allowed without a person
 	Approved    bool         // a person approved exactly this plan
+	Voided      bool         // a person approved another plan of this step; the world moved since
 	Freezes     []Freeze
 	Protections []Protection
 	Budgets     []Budget
@@ -126,6 +127,9 @@ func Check(q Question) Verdict {
 	}
 	if q.Approved {
 		return Verdict{Outcome: Pass, Reasons: []string{"approved"}}
+	}
+	if q.Voided {
+		return Verdict{Ask, []string{"it is no longer what was approved"}}
 	}
 	if q.Autonomy == run.Approve {
 		return Verdict{Ask, []string{"autonomy is approve"}}

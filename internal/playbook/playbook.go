@@ -195,3 +195,21 @@ func (v Value) visit(see func(*expr.Template)) {
 		field.Value.visit(see)
 	}
 }
+
+// DefaultRetry is how often a step is tried again where the playbook doesn't say.
+var DefaultRetry = Retry{Times: 4, Backoff: 250 * time.Millisecond} //nolint:gochecknoglobals // a constant
+
+// Asks gives who answers for a step that needs approval without a question of its own: the nearest
+// question before it says, or else the playbook's default.
+func (p *Playbook) Asks(stepID string) Approve {
+	asks := Approve{Otherwise: run.OtherwiseEscalate, Within: time.Hour}
+	for _, step := range p.Steps {
+		if step.ID == stepID {
+			break
+		}
+		if step.Approve != nil {
+			asks = *step.Approve
+		}
+	}
+	return asks
+}

@@ -121,7 +121,8 @@ type StepState string
 
 // The states of a step.
 const (
-	Planned  StepState = "planned"  // a plan is journaled; nothing was changed
+	Asked    StepState = "asked"    // a person was asked about its plan
+	Planned  StepState = "planned"  // its plan is all there is: autonomy allows no more
 	Intended StepState = "intended" // the ledger says it will be applied; it may or may not have been
 	Done     StepState = "done"     // applied and verified, or a read
 	Skipped  StepState = "skipped"  // its condition was false
@@ -200,6 +201,7 @@ type Journal struct {
 	Run       Run
 	Playbook  []byte // the text of the version the run keeps
 	Finding   finding.Finding
+	Incident  incident.Incident
 	Steps     []Step     // in order
 	Approvals []Approval // oldest first
 }

@@ -1,0 +1,277 @@
+package respond
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/playbook"
+	"github.com/riposte-sec/riposte/internal/record"
+	"github.com/riposte-sec/riposte/internal/run"
+)
+
+const (
+	defaultTimeout = 30 * time.Second
+	defaultSettle  = 15 * time.Second
+	// replans is how often a step is planned again because the world moved before it was applied.
+	replans = 3
+)
+
+var errTimeout = fault.New(fault.Transient, "no answer within the step's timeout")
+
+// act takes a step with an action: guardrails → plan → journal → approval → apply → verify → journal.
+func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbook.Step, state run.Step) (turn, error) {
+	ctx, span := s.tracer.Start(ctx, step.Use, trace.WithAttributes(attribute.String("step", step.ID)))
+	defer span.End()
+	do, known := s.actions[step.Use]
+	if !known {
+		return s.fail(ctx, step, state, fmt.Sprintf("no action is called %q in this installation", step.Use))
+	}
+	if state.Started.IsZero() {
+		state.Started = s.Now()
+	}
+	for attempt := 0; ; attempt++ {
+		if state.State != run.Intended {
+			change, err := s.plan(ctx, do, step)
+			if err != nil {
+				return s.notNow(ctx, step, state, fmt.Errorf("plan: %w", err))
+			}
+			if do.Spec().Effect == action.Read {
+				return s.learned(step, state, change), nil
+			}
+			next, err := s.gate(ctx, book, step, do.Spec().Effect, &state, change)
+			if err != nil || next != onward || state.State != run.Intended {
+				return next, err
+			}
+		}
+		result, err := s.apply(ctx, do, step, *state.Change)
+		if moved, ok := errors.AsType[*action.Moved](err); ok && attempt < replans {
+			s.record(record.ActionEnded, step.ID, map[string]any{
+				"action": step.Use, "state": "moved", "differences": moved.Differences, "then": "planned again",
+			})
+			state.State, state.Change = "", nil
+			continue
+		}
+		if err != nil {
+			return s.notNow(ctx, step, state, fmt.Errorf("apply: %w", err))
+		}
+		return s.applied(ctx, book, do, step, state, result)
+	}
+}
+
+// plan computes the step's arguments and lets the action look at the world.
+func (s *session) plan(ctx context.Context, do action.Action, step *playbook.Step) (action.Change, error) {
+	values, err := step.Compute(ctx, s.scope())
+	if err != nil {
+		return action.Change{}, fault.Wrap(fault.Invalid, err)
+	}
+	in, err := s.input(do.Spec(), step.ID, values)
+	if err != nil {
+		return action.Change{}, err
+	}
+	var change action.Change
+	err = s.patiently(ctx, do.Spec(), step, func(ctx context.Context) error {
+		change, err = do.Plan(ctx, in)
+		return err
+	})
+	return change, err
+}
+
+// input is what a plan gets. Account and region are the finding's, unless the step says otherwise.
+func (s *session) input(spec action.Spec, stepID string, values map[string]any) (action.Input, error) {
+	at := action.Place{Account: s.journal.Finding.Account, Region: s.journal.Finding.Region}
+	for name, into := range map[string]*string{"account": &at.Account, "region": &at.Region} {
+		if text, ok := values[name].(string); ok && !spec.Takes(name) {
+			*into = text
+			delete(values, name)
+		}
+	}
+	params, err := action.Bind(spec, values)
+	if err != nil {
+		return action.Input{}, err
+	}
+	token := sha256.Sum256([]byte(s.run.ID + "/" + stepID))
+	return action.Input{
+		Place: at, Params: params, Incident: s.run.Incident, Run: s.run.ID, Step: stepID,
+		Reason: fmt.Sprintf("Riposte playbook %s, incident %s", s.run.Playbook, s.run.Incident),
+		Token:  hex.EncodeToString(token[:16]),
+	}, nil
+}
+
+// learned ends a step that only reads.
+func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) turn {
+	state.State, state.Outputs, state.Ended, state.Verified = run.Done, change.Outputs, s.Now(), true
+	s.note(state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
+		"action": step.Use, "target": change.Target, "outputs": change.Outputs,
+	}))
+	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Use, State: run.Done, Took: state.Ended.Sub(state.Started)})
+	return onward
+}
+
+// gate asks the guardrails about a plan and does as they say. Where it returns onward with the step
+// intended, the ledger says so and the change may be applied.
+func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, state *run.Step, change action.Change) (turn, error) {
+	question, caps, err := s.consider(ctx, book, step, effect, change)
+	if err != nil {
+		return s.notNow(ctx, step, *state, err)
+	}
+	verdict := guardrail.Check(question)
+	state.Change = &change
+	body := map[string]any{"action": step.Use, "change": change, "hash": change.Hash(), "guardrails": verdict}
+	switch verdict.Outcome {
+	case guardrail.Pass:
+		state.State, state.Attempts = run.Intended, state.Attempts+1
+		s.note(*state, s.entry(record.ActionIntended, record.System, step.ID, body))
+		if effect.Changes() && !change.Noop {
+			s.added.Effects = append(s.added.Effects, s.effect(step, change))
+			s.added.Caps = append(s.added.Caps, caps...)
+		}
+		err := s.write(ctx)
+		if reached, ok := errors.AsType[*run.CapReached](err); ok { // another run was faster
+			state.State = ""
+			return s.hold(ctx, step, *state, reached.Error())
+		}
+		return onward, err
+	case guardrail.Plan:
+		state.State, state.Ended = run.Planned, s.Now()
+		s.note(*state, s.entry(record.ActionPlanned, record.System, step.ID, body))
+		return onward, s.write(ctx)
+	case guardrail.Ask:
+		return s.ask(ctx, book, step, state, change, verdict)
+	case guardrail.Wait:
+		return s.hold(ctx, step, *state, join(verdict.Reasons))
+	case guardrail.Block:
+	}
+	s.record(record.ActionPlanned, step.ID, body)
+	return s.stop(ctx, step, *state, run.Stopped, run.Blocked, join(verdict.Reasons))
+}
+
+// apply makes the change, again where trying again may help.
+func (s *session) apply(ctx context.Context, do action.Action, step *playbook.Step, change action.Change) (action.Result, error) {
+	var result action.Result
+	err := s.patiently(ctx, do.Spec(), step, func(ctx context.Context) error {
+		var err error
+		result, err = do.Apply(ctx, change)
+		return err
+	})
+	return result, err
+}
+
+// applied proves the effect and journals the outcome.
+func (s *session) applied(ctx context.Context, book *playbook.Playbook, do action.Action, step *playbook.Step, state run.Step, result action.Result) (turn, error) {
+	state.Result, state.Outputs = &result, result.Outputs
+	if err := s.verify(ctx, do, action.Applied{Change: *state.Change, Result: result}); err != nil {
+		return s.fail(ctx, step, state, fmt.Sprintf("applied, but it does not hold: %v", err))
+	}
+	_, state.Verified = do.(action.Verifier)
+	state.State, state.Ended, state.Error = run.Done, s.Now(), ""
+	s.note(state, s.entry(record.ActionEnded, record.System, step.ID, map[string]any{
+		"action": step.Use, "state": run.Done, "result": result, "verified": state.Verified, "hash": state.Change.Hash(),
+	}))
+	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Use, State: run.Done, Took: state.Ended.Sub(state.Started)})
+	if do.Spec().Effect.Changes() {
+		s.mark().Contained = true
+	}
+	if book.Steps[len(book.Steps)-1].ID == step.ID { // one write less
+		final, reason := s.conclusion()
+		return onward, s.finish(ctx, final, reason)
+	}
+	return onward, s.write(ctx)
+}
+
+// verify reads the change back until it holds or its time to settle is over.
+func (s *session) verify(ctx context.Context, do action.Action, applied action.Applied) error {
+	verifier, ok := do.(action.Verifier)
+	if !ok {
+		return nil
+	}
+	return s.settle(ctx, do.Spec(), func(ctx context.Context) error { return verifier.Verify(ctx, applied) })
+}
+
+func (s *session) settle(ctx context.Context, spec action.Spec, proof func(context.Context) error) error {
+	deadline := s.Now().Add(orElse(spec.Settle, defaultSettle))
+	for attempt := 0; ; attempt++ {
+		err := withTimeout(ctx, orElse(spec.Timeout, defaultTimeout), proof)
+		if err == nil || ctx.Err() != nil || !s.Now().Before(deadline) {
+			return err
+		}
+		if _, notYet := errors.AsType[*action.NotHeld](err); !notYet && !fault.Is(err, fault.Transient) {
+			return err
+		}
+		if !pause(ctx, backoff(50*time.Millisecond, attempt, 2*time.Second)) {
+			return err
+		}
+	}
+}
+
+// patiently calls work, and again after a while where its error is a passing one.
+func (s *session) patiently(ctx context.Context, spec action.Spec, step *playbook.Step, work func(context.Context) error) error {
+	timeout := orElse(step.Timeout, orElse(spec.Timeout, defaultTimeout))
+	for attempt := 0; ; attempt++ {
+		err := withTimeout(ctx, timeout, work)
+		if err == nil || !fault.Is(err, fault.Transient) || attempt >= step.Retry.Times {
+			return err
+		}
+		s.Logger.WarnContext(ctx, "step will be tried again", "run", s.run.ID, "step", step.ID, "err", err.Error())
+		if !pause(ctx, backoff(step.Retry.Backoff, attempt, 30*time.Second)) {
+			return err
+		}
+	}
+}
+
+// notNow deals with an error of a step: a passing one is tried again later, for as long as the policy
+// gives; any other ends the step.
+func (s *session) notNow(ctx context.Context, step *playbook.Step, state run.Step, cause error) (turn, error) {
+	if ctx.Err() != nil {
+		return parked, context.Cause(ctx) // the process is ending; the leg is executed again
+	}
+	if !fault.Is(cause, fault.Transient) || s.Now().Sub(state.Started) > s.Policy.GiveUp {
+		return s.fail(ctx, step, state, cause.Error())
+	}
+	return s.hold(ctx, step, state, cause.Error())
+}
+
+// hold parks the run for a while, longer each time.
+func (s *session) hold(ctx context.Context, step *playbook.Step, state run.Step, why string) (turn, error) {
+	state.Attempts++
+	if state.Error != why {
+		s.Logger.WarnContext(ctx, "run held", "run", s.run.ID, "step", step.ID, "reason", why)
+	}
+	state.Error = why
+	s.note(state)
+	wake := s.Now().Add(backoff(5*time.Second, state.Attempts, 10*time.Minute))
+	return parked, s.park(ctx, run.Held, fmt.Sprintf("step %s: %s", step.ID, why), wake)
+}
+
+func (s *session) effect(step *playbook.Step, change action.Change) run.Effect {
+	return run.Effect{
+		Time: s.Now(), Run: s.run.ID, Step: step.ID, Playbook: s.run.Playbook, Action: change.Action,
+		Account: change.Account, Region: change.Region, Kind: string(change.Target.Kind), Target: change.Target.Key(),
+	}
+}
+
+func withTimeout(ctx context.Context, timeout time.Duration, work func(context.Context) error) error {
+	bounded, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
+	defer cancel()
+	err := work(bounded)
+	if err != nil && ctx.Err() == nil && bounded.Err() != nil {
+		return fault.Wrap(fault.Transient, fmt.Errorf("%w: %w", errTimeout, err))
+	}
+	return err
+}
+
+func orElse(d, other time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return other
+}

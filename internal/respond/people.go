@@ -1,0 +1,156 @@
+package respond
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/record"
+	"github.com/riposte-sec/riposte/internal/run"
+)
+
+// Desk is what people's decisions need of the store.
+type Desk interface {
+	Approval(ctx context.Context, id string) (run.Approval, error)
+	// CreateRun keeps a run that a person started.
+	CreateRun(ctx context.Context, r run.Run, v run.Version, records ...record.Record) error
+	// RunsOfIncident gives an incident's runs, newest first.
+	RunsOfIncident(ctx context.Context, incident string) ([]run.Run, error)
+}
+
+// Answer is a person's answer to a question.
+type Answer struct {
+	Approval string
+	Hash     string // of the plans the person saw; an answer to other plans is refused
+	Yes      bool
+	By       string
+	Roles    []string
+	Reason   string
+}
+
+// Decide takes a person's answer and lets the run go on at once.
+func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval, error) {
+	asked, err := desk.Approval(ctx, a.Approval)
+	if err != nil {
+		return asked, err
+	}
+	if err := answerable(asked, a); err != nil {
+		return asked, err
+	}
+	journal, err := r.Journal.Load(ctx, asked.Run)
+	if err != nil {
+		return asked, err
+	}
+	asked.Answer, asked.By, asked.Reason, asked.Decided = run.Refused, a.By, a.Reason, r.Now()
+	if a.Yes {
+		asked.Answer = run.Approved
+	}
+	next := journal.Run
+	if next.State != run.Waiting {
+		return asked, fault.New(fault.Conflict, "run %s is %s, it does not wait for an answer; look again", next.ID, next.State)
+	}
+	next.State, next.Reason, next.Wake, next.Updated = run.Ready, "", time.Time{}, r.Now()
+	next.Leg++
+	decided := record.New(r.Now(), record.ApprovalDecided, a.By, map[string]any{
+		"approval": asked.ID, "hash": asked.Hash, "answer": asked.Answer, "reason": a.Reason,
+	}).About(asked.Incident, asked.Run, asked.Step)
+	entry := run.Entry{Run: next, Approvals: []run.Approval{asked}, Records: []record.Record{decided}}
+	if err := r.Journal.Write(ctx, entry); err != nil {
+		return asked, err
+	}
+	return asked, r.starter.Start(ctx, next.ID, next.Leg, next.Fence)
+}
+
+func answerable(asked run.Approval, a Answer) error {
+	if asked.Answer != run.Pending {
+		return fault.New(fault.Conflict, "this question was answered already: %s by %s", asked.Answer, asked.By)
+	}
+	if a.Hash != "" && a.Hash != asked.Hash {
+		return fault.New(fault.Conflict, "the plan is not the one you saw; look again")
+	}
+	if slices.Contains(a.Roles, "admin") {
+		return nil
+	}
+	for _, role := range a.Roles {
+		if slices.Contains(asked.Roles, role) {
+			return nil
+		}
+	}
+	return fault.New(fault.Denied, "this question is for %s", strings.Join(asked.Roles, ", "))
+}
+
+// Undo starts a run that takes back what other runs applied: one step, whole runs, or all of an incident.
+func (r *Runner) Undo(ctx context.Context, desk Desk, incident string, what run.Undoing, by string) (run.Run, error) {
+	if len(what.Runs) == 0 {
+		runs, err := desk.RunsOfIncident(ctx, incident)
+		if err != nil {
+			return run.Run{}, err
+		}
+		for _, other := range runs {
+			if other.Kind == run.Playbook {
+				what.Runs = append(what.Runs, other.ID)
+			}
+		}
+	}
+	if len(what.Runs) == 0 {
+		return run.Run{}, fault.New(fault.NotFound, "incident %s has no runs to undo", incident)
+	}
+	first, err := r.Journal.Load(ctx, what.Runs[0])
+	if err != nil {
+		return run.Run{}, err
+	}
+	if what.Step != "" && !slices.ContainsFunc(first.Steps, func(s run.Step) bool { return s.ID == what.Step }) {
+		return run.Run{}, fault.New(fault.NotFound, "run %s has no step %q", first.Run.ID, what.Step)
+	}
+	for _, target := range what.Runs {
+		if err := r.stop(ctx, target, by); err != nil {
+			return run.Run{}, err
+		}
+	}
+	undo := run.Run{
+		ID: r.NewID(), Kind: run.Undo, Incident: first.Run.Incident, Finding: first.Run.Finding, Playbook: first.Run.Playbook,
+		Hash: first.Run.Hash, Subject: "undo " + r.NewID(), Autonomy: run.Auto, State: run.Ready, By: by,
+		Created: r.Now(), Updated: r.Now(), Leg: 1, Undoes: &what,
+	}
+	begun := record.New(r.Now(), record.RunStarted, by, map[string]any{"kind": run.Undo, "undoes": what}).
+		About(undo.Incident, undo.ID, "")
+	version := run.Version{Name: first.Run.Playbook, Hash: first.Run.Hash, Text: first.Playbook}
+	if err := desk.CreateRun(ctx, undo, version, begun); err != nil {
+		return run.Run{}, err
+	}
+	return undo, r.starter.Start(ctx, undo.ID, undo.Leg, undo.Fence)
+}
+
+// stop cancels a run that waits, so that it doesn't apply again what is about to be taken back. One that
+// is being advanced right now can't be undone yet.
+func (r *Runner) stop(ctx context.Context, runID, by string) error {
+	journal, err := r.Journal.Load(ctx, runID)
+	if err != nil {
+		return err
+	}
+	stopped := journal.Run
+	switch {
+	case stopped.State.Final():
+		return nil
+	case stopped.State == run.Ready:
+		return fault.WithHint(fault.New(fault.Conflict, "run %s is being carried out", runID), "freeze it, or try again in a moment")
+	}
+	return r.Cancel(ctx, journal, by, "undone by "+by)
+}
+
+// Cancel ends a run that waits.
+func (r *Runner) Cancel(ctx context.Context, journal run.Journal, by, why string) error {
+	s := &session{Runner: r, journal: journal, run: journal.Run}
+	s.run.State, s.run.Reason, s.run.Ended, s.run.Updated, s.run.Wake = run.Cancelled, why, r.Now(), r.Now(), time.Time{}
+	s.run.Leg++ // a leg under way finds that it is over
+	s.supersede()
+	s.added.Records = append(s.added.Records, s.entry(record.RunEnded, by, "", map[string]any{"state": run.Cancelled, "reason": why}))
+	s.added.Run = s.run
+	if err := r.Journal.Write(ctx, s.added); err != nil {
+		return fmt.Errorf("cancel run %s: %w", s.run.ID, err)
+	}
+	return nil
+}

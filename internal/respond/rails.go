@@ -1,0 +1,111 @@
+package respond
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/playbook"
+	"github.com/riposte-sec/riposte/internal/run"
+)
+
+// consider gathers all that the guardrails look at for one plan, as it is now.
+func (s *session) consider(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, []run.Cap, error) {
+	question := guardrail.Question{
+		Now: s.Now(), Effect: effect, Change: change, Playbook: s.run.Playbook,
+		Autonomy: run.Least(s.run.Autonomy, s.Policy.Ceiling), Destroys: slices.Contains(book.Destroys, step.Use),
+	}
+	if !effect.Changes() {
+		return question, nil, nil
+	}
+	var err error
+	if question.Freezes, err = s.Rails.Freezes(ctx); err != nil {
+		return question, nil, err
+	}
+	if question.Protections, err = s.Rails.Protections(ctx); err != nil {
+		return question, nil, err
+	}
+	caps, err := s.caps(ctx, book, change)
+	if err != nil {
+		return question, nil, err
+	}
+	for _, c := range caps {
+		used, err := s.Rails.Used(ctx, c)
+		if err != nil {
+			return question, nil, err
+		}
+		question.Budgets = append(question.Budgets, guardrail.Budget{Name: c.Name, Used: used, Most: c.Most})
+	}
+	question.Approved, question.Voided = s.approved(step.ID, change.Hash())
+	return question, caps, nil
+}
+
+// caps are the limits that apply to a change: the playbook's own and the organisation's.
+func (s *session) caps(ctx context.Context, book *playbook.Playbook, change action.Change) ([]run.Cap, error) {
+	caps := s.capsOf("playbook "+s.run.Playbook, s.run.Playbook, book.Limits, change)
+	caps = append(caps, s.capsOf("organisation", "", s.Policy.Limits, change)...)
+	percent := s.Policy.Limits.Percent
+	if book.Limits.Percent > 0 && (percent == 0 || book.Limits.Percent < percent) {
+		percent = book.Limits.Percent
+	}
+	share, err := s.share(ctx, percent, change)
+	if err != nil || share == nil {
+		return caps, err
+	}
+	return append(caps, *share), nil
+}
+
+func (s *session) capsOf(whose, name string, limits guardrail.Limits, change action.Change) []run.Cap {
+	since := s.Now().Add(-guardrail.Window)
+	var caps []run.Cap
+	add := func(what string, most int, c run.Cap) {
+		if most > 0 {
+			c.Name, c.Most, c.Since, c.Playbook = whose+": "+what, most, since, name
+			caps = append(caps, c)
+		}
+	}
+	add("changes an hour", limits.PerHour, run.Cap{Measure: run.Changes})
+	add("changes an hour in account "+change.Account, limits.PerAccountHour, run.Cap{Measure: run.Changes, Account: change.Account})
+	add("accounts an hour", limits.DistinctAccounts, run.Cap{Measure: run.Accounts, Itself: change.Account})
+	add("targets an hour", limits.DistinctTargets, run.Cap{Measure: run.Targets, Itself: change.Target.Key()})
+	return caps
+}
+
+// share bounds how many of a kind of resource at one place are touched in an hour. One is always
+// allowed: where there are few, a share of them would be none.
+func (s *session) share(ctx context.Context, percent float64, change action.Change) (*run.Cap, error) {
+	counter, ok := s.actions[change.Action].(action.Counter)
+	if percent <= 0 || !ok {
+		return nil, nil //nolint:nilnil // no such limit
+	}
+	population, err := counter.Population(ctx, change.Place)
+	if err != nil {
+		return nil, fmt.Errorf("count %s at %s: %w", change.Target.Kind, change.Account, err)
+	}
+	return &run.Cap{
+		Name:    fmt.Sprintf("%g%% of %d of kind %s in account %s", percent, population, change.Target.Kind, change.Account),
+		Measure: run.Targets, Most: max(1, int(float64(population)*percent/100)), Since: s.Now().Add(-guardrail.Window),
+		Account: change.Account, Region: change.Region, Kind: string(change.Target.Kind), Itself: change.Target.Key(),
+	}, nil
+}
+
+// approved tells whether a person said yes to exactly this plan of the step, and whether one said yes to
+// another plan of it, which the world has overtaken.
+func (s *session) approved(stepID, hash string) (yes, voided bool) {
+	for _, a := range slices.Backward(s.journal.Approvals) {
+		if a.Answer != run.Approved {
+			continue
+		}
+		for _, p := range a.Plans {
+			if p.Step == stepID {
+				return p.Hash == hash, p.Hash != hash
+			}
+		}
+	}
+	return false, false
+}
+
+func join(reasons []string) string { return strings.Join(reasons, "; ") }

@@ -1,0 +1,127 @@
+package respond
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/riposte-sec/riposte/internal/record"
+	"github.com/riposte-sec/riposte/internal/run"
+)
+
+// Roster is what watching needs of the store: runs that are due, and which nodes live.
+type Roster interface {
+	// Due gives runs that are ready but were not touched for stale, and runs whose wake has come.
+	Due(ctx context.Context, now time.Time, stale time.Duration, limit int) ([]run.Run, error)
+	Beat(ctx context.Context, node string, now time.Time) error
+	// Lost gives the nodes whose last beat is older than before.
+	Lost(ctx context.Context, before time.Time) ([]string, error)
+	// Bury declares a node dead. Only one caller gets true.
+	Bury(ctx context.Context, node, by string, rec record.Record) (bool, error)
+}
+
+// Adopter takes over the legs of dead nodes.
+type Adopter interface {
+	Adopt(ctx context.Context, dead []string) (int, error)
+}
+
+// Watch keeps runs going: it wakes those whose time has come, starts those that a crash left between
+// two legs, shows that this node lives, and takes over from nodes that don't.
+type Watch struct {
+	Runner  *Runner
+	Roster  Roster
+	Adopter Adopter
+	// Every is the time between two looks; 500 ms if zero.
+	Every time.Duration
+	// Stale is how long a ready run is left to the node that should be at it; 15 s if zero.
+	Stale time.Duration
+	// Dead is how long a node may be silent; 10 s if zero. Several times Every.
+	Dead time.Duration
+}
+
+// most is how many due runs are started at one look.
+const most = 500
+
+// Run looks until ctx ends. What goes wrong is logged and tried again at the next look.
+func (w *Watch) Run(ctx context.Context) error {
+	ticker := time.NewTicker(orElse(w.Every, 500*time.Millisecond))
+	defer ticker.Stop()
+	for {
+		if err := w.look(ctx); err != nil && ctx.Err() == nil {
+			w.Runner.Logger.ErrorContext(ctx, "watching runs", "err", err.Error())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (w *Watch) look(ctx context.Context) error {
+	now := w.Runner.Now()
+	if err := w.Roster.Beat(ctx, w.Runner.Node, now); err != nil {
+		return fmt.Errorf("beat: %w", err)
+	}
+	if err := w.takeOver(ctx, now); err != nil {
+		return err
+	}
+	due, err := w.Roster.Due(ctx, now, orElse(w.Stale, 15*time.Second), most)
+	if err != nil {
+		return fmt.Errorf("look for due runs: %w", err)
+	}
+	for _, r := range due {
+		if err := w.wake(ctx, r); err != nil {
+			w.Runner.Logger.ErrorContext(ctx, "wake run", "run", r.ID, "err", err.Error())
+		}
+	}
+	return nil
+}
+
+func (w *Watch) takeOver(ctx context.Context, now time.Time) error {
+	lost, err := w.Roster.Lost(ctx, now.Add(-orElse(w.Dead, 10*time.Second)))
+	if err != nil {
+		return fmt.Errorf("look for lost nodes: %w", err)
+	}
+	for _, node := range lost {
+		if node == w.Runner.Node {
+			continue
+		}
+		gone := record.New(now, record.NodeLost, record.System, map[string]string{"node": node, "by": w.Runner.Node})
+		mine, err := w.Roster.Bury(ctx, node, w.Runner.Node, gone)
+		if err != nil {
+			return fmt.Errorf("bury node %s: %w", node, err)
+		}
+		if !mine {
+			continue
+		}
+		adopted, err := w.Adopter.Adopt(ctx, []string{node})
+		if err != nil {
+			return err
+		}
+		w.Runner.Logger.WarnContext(ctx, "took over from a lost node", "node", node, "legs", adopted)
+	}
+	return nil
+}
+
+// wake starts the next leg of a waiting or held run, or once more the leg of a ready one: nobody
+// has been at it for a while. The fence in the leg's name makes that a new start.
+func (w *Watch) wake(ctx context.Context, r run.Run) error {
+	if w.Runner.busy(r.ID) {
+		return nil
+	}
+	if r.State != run.Ready {
+		r.State, r.Reason, r.Wake, r.Updated = run.Ready, "", time.Time{}, w.Runner.Now()
+		r.Leg++
+		if err := w.Runner.Journal.Write(ctx, run.Entry{Run: r}); err != nil {
+			return err
+		}
+	}
+	return w.Runner.starter.Start(ctx, r.ID, r.Leg, r.Fence)
+}
+
+func (r *Runner) busy(runID string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.active[runID]
+}
