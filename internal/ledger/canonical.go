@@ -17,8 +17,12 @@ import (
 	"github.com/riposte-sec/riposte/internal/record"
 )
 
-// maxEntry bounds the canonical form of an entry in bytes, so that a verifier needs bounded memory.
-const maxEntry = 16 << 20
+const (
+	// maxEntry bounds the canonical form of an entry in bytes, so that a verifier needs bounded memory.
+	maxEntry = 16 << 20
+	// maxSeq bounds what a forged export can make a verifier count.
+	maxSeq = 1 << 60
+)
 
 // Entry is a record with its place in the ledger.
 type Entry struct {
@@ -69,6 +73,9 @@ func ParseEntry(data []byte) (Entry, error) {
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&e); err != nil {
 		return Entry{}, fmt.Errorf("not a ledger entry: %w", err)
+	}
+	if e.Seq < 0 || e.Seq > maxSeq {
+		return Entry{}, fmt.Errorf("ledger entry has the impossible number %d", e.Seq)
 	}
 	again, err := e.Canonical()
 	if err != nil {

@@ -45,6 +45,7 @@ type Appended struct {
 // the stored head isn't the one it knows, another node wrote, and it reads O(log n) hashes. It is for one
 // goroutine. The zero value is ready.
 type Tree struct {
+	head Head
 	edge frontier
 }
 
@@ -73,10 +74,10 @@ func (t *Tree) Append(ctx context.Context, in Hashes, head Head, records []recor
 }
 
 // Committed tells the tree that what was appended is durable.
-func (t *Tree) Committed(a Appended) { t.edge = a.edge }
+func (t *Tree) Committed(a Appended) { t.head, t.edge = a.Head, a.edge }
 
 func (t *Tree) edgeAt(ctx context.Context, in Hashes, head Head) (frontier, error) {
-	if t.edge.size == head.Size && t.edge.root() == head.Root {
+	if t.head == head {
 		return t.edge.clone(), nil
 	}
 	tops, err := in.ReadHashes(ctx, frontierIndexes(head.Size))

@@ -3,6 +3,7 @@ package ledger
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -121,20 +122,16 @@ func (a *audit) checkpoint(line []byte) *Checkpoint {
 
 func (a *audit) line(line []byte) {
 	data, listed, err := parseLine(line)
+	var entry Entry
+	if err == nil {
+		entry, err = ParseEntry(data)
+	}
 	if err != nil {
 		a.problem(a.next, "the line of entry %d is malformed: %v", a.next, err)
 		a.next++ // it stands in that entry's place
 		return
 	}
-	var named struct {
-		Seq int64 `json:"seq"`
-	}
-	if err := json.Unmarshal(data, &named); err != nil {
-		a.problem(a.next, "entry %d can't be read: %v", a.next, err)
-		a.next++
-		return
-	}
-	a.entry(named.Seq, data, listed)
+	a.entry(entry.Seq, data, listed)
 }
 
 func parseHeader(line []byte) (header, error) {
@@ -151,21 +148,17 @@ func parseHeader(line []byte) (header, error) {
 	return h, nil
 }
 
+// parseLine takes a line apart. It has one form, so there is nothing to parse but the entry within.
 func parseLine(line []byte) (data []byte, listed tlog.Hash, err error) {
-	var parts struct {
-		Entry json.RawMessage `json:"entry"`
-		Hash  string          `json:"hash"`
+	const opens, between, closes = `{"entry":`, `,"hash":"`, "\"}\n"
+	hashAt := len(line) - len(closes) - base64.StdEncoding.EncodedLen(tlog.HashSize)
+	dataEnd := hashAt - len(between)
+	if dataEnd < len(opens) || !bytes.HasPrefix(line, []byte(opens)) ||
+		!bytes.HasPrefix(line[dataEnd:], []byte(between)) || !bytes.HasSuffix(line, []byte(closes)) {
+		return nil, listed, errors.New("it is not an entry with its hash")
 	}
-	if err := json.Unmarshal(line, &parts); err != nil {
-		return nil, listed, err
-	}
-	if listed, err = parseHash(parts.Hash); err != nil {
-		return nil, listed, err
-	}
-	if !bytes.Equal(appendEntry(nil, parts.Entry, listed), line) {
-		return nil, listed, errors.New("it is not written exactly")
-	}
-	return parts.Entry, listed, nil
+	listed, err = parseHash(string(line[hashAt : len(line)-len(closes)]))
+	return line[len(opens):dataEnd], listed, err
 }
 
 // readLine gives the next line with its end, and io.EOF with the last if that has no end.
@@ -209,6 +202,11 @@ func (a *audit) stored(s Stored) {
 		a.problem(s.Seq, "entry %d: %s", s.Seq, s.Wrong)
 	}
 	intact := s.Seq == a.next && len(a.gaps) == 0
+	if parsed, err := ParseEntry(s.Data); err != nil {
+		a.problem(s.Seq, "entry %d can't be read: %v", s.Seq, err)
+	} else if parsed.Seq != s.Seq {
+		a.problem(s.Seq, "entry %d stands in the place of entry %d", parsed.Seq, s.Seq)
+	}
 	completed := a.entry(s.Seq, s.Data, s.leaf())
 	if !intact { // hashes above a gap can't be compared
 		return
