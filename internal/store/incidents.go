@@ -113,9 +113,9 @@ func (s *Store) Incidents(ctx context.Context, f IncidentFilter) (Page[incident.
 	}
 	choice := "SELECT i.id, " + opened + " AS at FROM " + from
 	var ids string
-	if f.Entity != "" {
+	if f.Entity != "" || f.Account != "" { // few, and found by that
 		conditions = append(conditions, "i.state IN ("+list(&args, states)+")")
-		ids = choice + where(conditions) + " ORDER BY n.opened DESC, n.incident DESC LIMIT " + arg(&args, p.limit+1)
+		ids = choice + where(conditions) + " ORDER BY " + opened + " DESC, i.id DESC LIMIT " + arg(&args, p.limit+1)
 	} else {
 		ids = eachState(choice, "i.state", states, conditions, " ORDER BY i.opened DESC, i.id DESC LIMIT ", p.limit+1, &args)
 	}

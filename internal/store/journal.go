@@ -69,25 +69,26 @@ func readJournal(ctx context.Context, q *query.Queries, runID string) (run.Journ
 			return j, err
 		}
 	}
-	steps, err := q.Steps(ctx, j.Run.ID)
+	parts, err := q.JournalParts(ctx, j.Run.ID)
 	if err != nil {
 		return j, err
 	}
-	if j.Steps, err = decodeAll[run.Step](steps); err != nil {
-		return j, err
-	}
-	approvals, err := q.ApprovalsOfRun(ctx, j.Run.ID)
-	if err != nil {
-		return j, err
-	}
-	for _, row := range approvals {
-		a, err := approvalOf(query.ApprovalRow(row))
-		if err != nil {
+	for _, part := range parts {
+		if err := addPart(&j, part); err != nil {
 			return j, err
 		}
-		j.Approvals = append(j.Approvals, a)
 	}
 	return j, nil
+}
+
+func addPart(j *run.Journal, part query.JournalPartsRow) error {
+	if part.Part == 0 {
+		j.Steps = append(j.Steps, run.Step{})
+		return decode(part.Body, &j.Steps[len(j.Steps)-1])
+	}
+	a, err := approvalOf(query.ApprovalRow{Incident: part.Incident, Body: part.Body})
+	j.Approvals = append(j.Approvals, a)
+	return err
 }
 
 // Write adds an entry to a run's journal in one transaction, with its records. It returns a Conflict where
@@ -98,8 +99,7 @@ func (s *Store) Write(ctx context.Context, e run.Entry) error {
 }
 
 func (tx *Tx) write(ctx context.Context, e run.Entry) error {
-	in, err := tx.advance(ctx, e.Run)
-	if err != nil {
+	if err := tx.advance(ctx, e.Run); err != nil {
 		return err
 	}
 	if err := tx.spend(ctx, e); err != nil {
@@ -111,12 +111,12 @@ func (tx *Tx) write(ctx context.Context, e run.Entry) error {
 		}
 	}
 	for i := range e.Approvals {
-		if err := tx.saveApproval(ctx, in, &e.Approvals[i]); err != nil {
+		if err := tx.saveApproval(ctx, e.Run.ID, &e.Approvals[i]); err != nil {
 			return err
 		}
 	}
 	if e.Incident != nil {
-		if err := tx.mark(ctx, in, *e.Incident, e.Run); err != nil {
+		if err := tx.mark(ctx, *e.Incident, e.Run); err != nil {
 			return err
 		}
 	}
@@ -124,30 +124,30 @@ func (tx *Tx) write(ctx context.Context, e run.Entry) error {
 	return nil
 }
 
-// advance writes the run itself, if it is still the writer's, and gives its incident.
-func (tx *Tx) advance(ctx context.Context, r run.Run) (incidentID string, err error) {
+// advance writes the run itself, if it is still the writer's.
+func (tx *Tx) advance(ctx context.Context, r run.Run) error {
 	body, err := encode(r)
 	if err != nil {
-		return "", err
+		return err
 	}
-	incidentID, err = tx.q.AdvanceRun(ctx, query.AdvanceRunParams{
+	rows, err := tx.q.AdvanceRun(ctx, query.AdvanceRunParams{
 		ID: text(r.ID), Fence: r.Fence, Leg: r.Leg, State: string(r.State), Wake: micros(r.Wake), Updated: micros(r.Updated), Body: body,
 	})
-	if !errors.Is(err, sql.ErrNoRows) {
-		return incidentID, tx.check("write run", err)
+	if err != nil || rows == 1 {
+		return tx.check("write run", err)
 	}
 	row, err := tx.q.Run(ctx, text(r.ID))
 	if errors.Is(err, sql.ErrNoRows) {
-		return "", absent("run", r.ID)
+		return absent("run", r.ID)
 	}
 	if err != nil {
-		return "", tx.check("write run", err)
+		return tx.check("write run", err)
 	}
 	now, err := runOf(row)
 	if err != nil {
-		return "", err
+		return err
 	}
-	return "", fault.New(fault.Conflict, "run %s is %s at leg %d with fence %d; leg %d with fence %d may not write to it",
+	return fault.New(fault.Conflict, "run %s is %s at leg %d with fence %d; leg %d with fence %d may not write to it",
 		r.ID, now.State, now.Leg, now.Fence, r.Leg, r.Fence)
 }
 
@@ -186,27 +186,26 @@ func (tx *Tx) saveStep(ctx context.Context, step *run.Step) error {
 	return tx.check("undo effect", tx.q.UndoEffect(ctx, text(step.Run), text(step.ID)))
 }
 
-func (tx *Tx) saveApproval(ctx context.Context, incidentID string, a *run.Approval) error {
+func (tx *Tx) saveApproval(ctx context.Context, runID string, a *run.Approval) error {
 	body, err := encode(a)
 	if err != nil {
 		return err
 	}
 	return tx.check("save approval", tx.q.SaveApproval(ctx, query.SaveApprovalParams{
-		ID: text(a.ID), Run: text(a.Run), Incident: incidentID, Answer: string(a.Answer), Asked: micros(a.Asked), Body: body,
+		ID: text(a.ID), Run: text(runID), Answer: string(a.Answer), Asked: micros(a.Asked), Body: body,
 	}))
 }
 
 // mark notes on a run's incident what the run says about it.
-func (tx *Tx) mark(ctx context.Context, incidentID string, m run.IncidentMark, r run.Run) error {
-	row, err := tx.q.Incident(ctx, incidentID)
+func (tx *Tx) mark(ctx context.Context, m run.IncidentMark, r run.Run) error {
+	row, err := tx.q.IncidentOfRun(ctx, text(r.ID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // a run by hand may have none
 	}
 	if err != nil {
 		return tx.check("read incident", err)
 	}
-	row.Entities = "" // they stay as they are
-	i, err := incidentOf(row)
+	i, err := incidentOf(query.IncidentRow{State: row.State, MergedInto: row.MergedInto, Updated: row.Updated, Body: row.Body})
 	if err != nil {
 		return err
 	}

@@ -5,23 +5,38 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 )
 
-// session is the writer's connection. It keeps its statements prepared, which is most of the speed on
-// SQLite, and executes them under the transaction's context rather than its caller's: a caller that
-// leaves must not cost the others their transaction.
+// session is the writer's connection. It executes statements under the transaction's context rather than
+// its caller's: a caller that leaves must not cost the others their transaction.
+//
+// On SQLite it keeps its statements prepared, which is most of the speed. On PostgreSQL, where each
+// statement is a round trip, it keeps back those that nobody waits for the outcome of and sends them
+// together with the next that somebody does; an error of one that was kept back fails the transaction.
 type session struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	bound func() context.Context // the transaction's
+
+	pipelined bool
+	kept      []*keptBack
+	lost      error // why the transaction can only be rolled back
 }
 
-func newSession(conn *sql.Conn) *session {
-	return &session{conn: conn, stmts: map[string]*sql.Stmt{}}
+// mostKept bounds the statements that are kept back.
+const mostKept = 512
+
+func newSession(conn *sql.Conn, pipelined bool) *session {
+	return &session{conn: conn, stmts: map[string]*sql.Stmt{}, pipelined: pipelined}
 }
 
 func (s *session) begin(ctx context.Context) (*sql.Tx, error) {
 	s.bound = func() context.Context { return ctx }
+	s.kept, s.lost = nil, nil
 	return s.conn.BeginTx(ctx, nil)
 }
 
@@ -33,7 +48,7 @@ func (s *session) close() error {
 	return errors.Join(append(errs, s.conn.Close())...)
 }
 
-// exec executes a statement without arguments, prepared too.
+// exec executes a statement without arguments.
 func (s *session) exec(ctx context.Context, text string) error {
 	_, err := s.ExecContext(ctx, text)
 	return err
@@ -41,6 +56,9 @@ func (s *session) exec(ctx context.Context, text string) error {
 
 // ExecContext is of query.DBTX.
 func (s *session) ExecContext(ctx context.Context, text string, args ...any) (sql.Result, error) {
+	if s.pipelined {
+		return s.keep(ctx, text, args)
+	}
 	stmt, err := s.stmt(ctx, text) //nolint:sqlclosecheck // kept until the session is closed
 	if err != nil {
 		return nil, err
@@ -61,7 +79,7 @@ func (s *session) QueryContext(ctx context.Context, text string, args ...any) (*
 func (s *session) QueryRowContext(ctx context.Context, text string, args ...any) *sql.Row {
 	stmt, err := s.stmt(ctx, text) //nolint:sqlclosecheck // kept until the session is closed
 	if err != nil {
-		return s.conn.QueryRowContext(ctx, text, args...) // gives the error
+		return s.conn.QueryRowContext(ctx, text, args...) // gives an error, as the transaction is lost
 	}
 	return stmt.QueryRowContext(s.bound(), args...) //nolint:contextcheck // see session
 }
@@ -71,10 +89,14 @@ func (s *session) PrepareContext(ctx context.Context, text string) (*sql.Stmt, e
 	return s.stmt(ctx, text)
 }
 
-// stmt gives a prepared statement. It fails where the caller's ctx has ended.
+// stmt gives a prepared statement, when what was kept back is done. It fails where the caller's ctx has
+// ended.
 func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
+	}
+	if err := s.flush(); err != nil {
+		return nil, err
 	}
 	if stmt, known := s.stmts[text]; known {
 		return stmt, nil
@@ -85,4 +107,73 @@ func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	s.stmts[text] = stmt
 	return stmt, nil
+}
+
+// keptBack is a statement that was not sent yet. It is its own result.
+type keptBack struct {
+	session *session
+	text    string
+	args    []any
+	rows    int64
+	done    bool
+}
+
+// RowsAffected is of sql.Result: who asks for it waits for the statement.
+func (k *keptBack) RowsAffected() (int64, error) {
+	if !k.done {
+		if err := k.session.flush(); err != nil {
+			return 0, err
+		}
+	}
+	return k.rows, nil
+}
+
+// LastInsertId is of sql.Result.
+func (k *keptBack) LastInsertId() (int64, error) {
+	return 0, errors.New("PostgreSQL gives no last insert id")
+}
+
+func (s *session) keep(ctx context.Context, text string, args []any) (sql.Result, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	k := &keptBack{session: s, text: text, args: slices.Clone(args)}
+	s.kept = append(s.kept, k)
+	if len(s.kept) < mostKept {
+		return k, nil
+	}
+	return k, s.flush()
+}
+
+// flush executes what was kept back, in one round trip.
+func (s *session) flush() error {
+	if s.lost != nil || len(s.kept) == 0 {
+		return s.lost
+	}
+	kept := s.kept
+	s.kept = nil
+	s.lost = s.conn.Raw(func(driverConn any) error {
+		conn, ok := driverConn.(*stdlib.Conn)
+		if !ok {
+			return fmt.Errorf("%T can't send statements together", driverConn)
+		}
+		return send(s.bound(), conn.Conn(), kept)
+	})
+	return s.lost
+}
+
+func send(ctx context.Context, conn *pgx.Conn, kept []*keptBack) error {
+	batch := &pgx.Batch{}
+	for _, k := range kept {
+		batch.Queue(k.text, k.args...)
+	}
+	results := conn.SendBatch(ctx, batch)
+	for _, k := range kept {
+		tag, err := results.Exec()
+		if err != nil {
+			return errors.Join(err, results.Close())
+		}
+		k.rows, k.done = tag.RowsAffected(), true
+	}
+	return results.Close()
 }

@@ -193,6 +193,9 @@ func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := w.conn.flush(); err != nil {
+		return err
+	}
 	if err := db.Commit(); err != nil {
 		return w.uncommitted(err, added)
 	}
@@ -215,6 +218,9 @@ func (w *writer) one(ctx context.Context, tx *Tx, j *job) error {
 	}
 	before := len(tx.records)
 	j.err = w.call(tx, j)
+	if w.conn.lost != nil {
+		return w.conn.lost
+	}
 	if j.err == nil {
 		return w.conn.exec(ctx, "RELEASE SAVEPOINT job")
 	}
@@ -251,7 +257,7 @@ func (w *writer) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.conn = newSession(conn)
+	w.conn = newSession(conn, w.store.engine.name == enginePostgres)
 	return nil
 }
 

@@ -1,6 +1,9 @@
 -- name: Incident :one
 SELECT state, merged_into, updated, body, entities FROM incidents WHERE id = $1;
 
+-- name: IncidentOfRun :one
+SELECT i.state, i.merged_into, i.updated, i.body FROM runs r JOIN incidents i ON i.id = r.incident WHERE r.id = $1;
+
 -- name: InsertIncident :exec
 INSERT INTO incidents (id, state, severity, account, owner, title, first_seen, last_seen, opened, updated, merged_into, body, entities)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13);

@@ -13,10 +13,9 @@ SELECT incident, leg, fence, updated, body FROM runs WHERE id = $1;
 UPDATE runs SET node = $3, claimed = leg, fence = fence + 1, updated = $4
 WHERE id = $1 AND leg = $2 AND state = 'ready';
 
--- name: AdvanceRun :one
+-- name: AdvanceRun :execrows
 UPDATE runs SET state = $4, leg = $3, wake = $5, updated = $6, body = $7
-WHERE id = $1 AND fence = $2 AND (leg = $3 OR leg = $3 - 1) AND state IN ('ready', 'waiting', 'held')
-RETURNING incident;
+WHERE id = $1 AND fence = $2 AND (leg = $3 OR leg = $3 - 1) AND state IN ('ready', 'waiting', 'held');
 
 -- name: Journal :one
 SELECT r.incident, r.leg, r.fence, r.updated, r.body, v.text AS playbook, f.body AS finding,
@@ -27,21 +26,23 @@ LEFT JOIN findings f ON f.id = r.finding
 LEFT JOIN incidents i ON i.id = r.incident
 WHERE r.id = $1;
 
--- name: Steps :many
-SELECT body FROM steps WHERE run = $1 ORDER BY pos, id;
+-- name: JournalParts :many
+SELECT CAST(0 AS BIGINT) AS part, s.pos AS at, s.id, '' AS incident, s.body FROM steps s WHERE s.run = $1
+UNION ALL
+SELECT CAST(1 AS BIGINT), a.asked, a.id, a.incident, a.body FROM approvals a WHERE a.run = $1
+ORDER BY 1, 2, 3;
 
 -- name: SaveStep :exec
 INSERT INTO steps (run, id, pos, body) VALUES ($1, $2, $3, $4)
 ON CONFLICT (run, id) DO UPDATE SET pos = excluded.pos, body = excluded.body;
 
--- name: ApprovalsOfRun :many
-SELECT incident, body FROM approvals WHERE run = $1 ORDER BY asked, id;
-
 -- name: Approval :one
 SELECT incident, body FROM approvals WHERE id = $1;
 
 -- name: SaveApproval :exec
-INSERT INTO approvals (id, run, incident, answer, asked, body) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO approvals (id, run, incident, answer, asked, body)
+SELECT CAST(sqlc.arg(id) AS TEXT), r.id, r.incident, CAST(sqlc.arg(answer) AS TEXT), CAST(sqlc.arg(asked) AS BIGINT), CAST(sqlc.arg(body) AS TEXT)
+FROM runs r WHERE r.id = sqlc.arg(run)
 ON CONFLICT (id) DO UPDATE SET answer = excluded.answer, body = excluded.body;
 
 -- name: SaveEffect :exec

@@ -87,6 +87,29 @@ func (q *Queries) Incident(ctx context.Context, id string) (IncidentRow, error) 
 	return i, err
 }
 
+const incidentOfRun = `-- name: IncidentOfRun :one
+SELECT i.state, i.merged_into, i.updated, i.body FROM runs r JOIN incidents i ON i.id = r.incident WHERE r.id = $1
+`
+
+type IncidentOfRunRow struct {
+	State      string
+	MergedInto string
+	Updated    int64
+	Body       string
+}
+
+func (q *Queries) IncidentOfRun(ctx context.Context, id string) (IncidentOfRunRow, error) {
+	row := q.db.QueryRowContext(ctx, incidentOfRun, id)
+	var i IncidentOfRunRow
+	err := row.Scan(
+		&i.State,
+		&i.MergedInto,
+		&i.Updated,
+		&i.Body,
+	)
+	return i, err
+}
+
 const insertIncident = `-- name: InsertIncident :exec
 INSERT INTO incidents (id, state, severity, account, owner, title, first_seen, last_seen, opened, updated, merged_into, body, entities)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)

@@ -10,10 +10,9 @@ import (
 	"database/sql"
 )
 
-const advanceRun = `-- name: AdvanceRun :one
+const advanceRun = `-- name: AdvanceRun :execrows
 UPDATE runs SET state = $4, leg = $3, wake = $5, updated = $6, body = $7
 WHERE id = $1 AND fence = $2 AND (leg = $3 OR leg = $3 - 1) AND state IN ('ready', 'waiting', 'held')
-RETURNING incident
 `
 
 type AdvanceRunParams struct {
@@ -26,8 +25,8 @@ type AdvanceRunParams struct {
 	Body    string
 }
 
-func (q *Queries) AdvanceRun(ctx context.Context, arg AdvanceRunParams) (string, error) {
-	row := q.db.QueryRowContext(ctx, advanceRun,
+func (q *Queries) AdvanceRun(ctx context.Context, arg AdvanceRunParams) (int64, error) {
+	result, err := q.db.ExecContext(ctx, advanceRun,
 		arg.ID,
 		arg.Fence,
 		arg.Leg,
@@ -36,9 +35,10 @@ func (q *Queries) AdvanceRun(ctx context.Context, arg AdvanceRunParams) (string,
 		arg.Updated,
 		arg.Body,
 	)
-	var incident string
-	err := row.Scan(&incident)
-	return incident, err
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 const approval = `-- name: Approval :one
@@ -55,38 +55,6 @@ func (q *Queries) Approval(ctx context.Context, id string) (ApprovalRow, error) 
 	var i ApprovalRow
 	err := row.Scan(&i.Incident, &i.Body)
 	return i, err
-}
-
-const approvalsOfRun = `-- name: ApprovalsOfRun :many
-SELECT incident, body FROM approvals WHERE run = $1 ORDER BY asked, id
-`
-
-type ApprovalsOfRunRow struct {
-	Incident string
-	Body     string
-}
-
-func (q *Queries) ApprovalsOfRun(ctx context.Context, run string) ([]ApprovalsOfRunRow, error) {
-	rows, err := q.db.QueryContext(ctx, approvalsOfRun, run)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []ApprovalsOfRunRow
-	for rows.Next() {
-		var i ApprovalsOfRunRow
-		if err := rows.Scan(&i.Incident, &i.Body); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const claimRun = `-- name: ClaimRun :execrows
@@ -432,6 +400,50 @@ func (q *Queries) Journal(ctx context.Context, id string) (JournalRow, error) {
 	return i, err
 }
 
+const journalParts = `-- name: JournalParts :many
+SELECT CAST(0 AS BIGINT) AS part, s.pos AS at, s.id, '' AS incident, s.body FROM steps s WHERE s.run = $1
+UNION ALL
+SELECT CAST(1 AS BIGINT), a.asked, a.id, a.incident, a.body FROM approvals a WHERE a.run = $1
+ORDER BY 1, 2, 3
+`
+
+type JournalPartsRow struct {
+	Part     int64
+	At       int64
+	ID       string
+	Incident string
+	Body     string
+}
+
+func (q *Queries) JournalParts(ctx context.Context, run string) ([]JournalPartsRow, error) {
+	rows, err := q.db.QueryContext(ctx, journalParts, run)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []JournalPartsRow
+	for rows.Next() {
+		var i JournalPartsRow
+		if err := rows.Scan(
+			&i.Part,
+			&i.At,
+			&i.ID,
+			&i.Incident,
+			&i.Body,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const oldestReady = `-- name: OldestReady :one
 SELECT CAST(COALESCE(MIN(updated), 0) AS BIGINT) AS oldest FROM runs WHERE state = 'ready'
 `
@@ -469,27 +481,27 @@ func (q *Queries) Run(ctx context.Context, id string) (RunRow, error) {
 }
 
 const saveApproval = `-- name: SaveApproval :exec
-INSERT INTO approvals (id, run, incident, answer, asked, body) VALUES ($1, $2, $3, $4, $5, $6)
+INSERT INTO approvals (id, run, incident, answer, asked, body)
+SELECT CAST($1 AS TEXT), r.id, r.incident, CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($4 AS TEXT)
+FROM runs r WHERE r.id = $5
 ON CONFLICT (id) DO UPDATE SET answer = excluded.answer, body = excluded.body
 `
 
 type SaveApprovalParams struct {
-	ID       string
-	Run      string
-	Incident string
-	Answer   string
-	Asked    int64
-	Body     string
+	ID     string
+	Answer string
+	Asked  int64
+	Body   string
+	Run    string
 }
 
 func (q *Queries) SaveApproval(ctx context.Context, arg SaveApprovalParams) error {
 	_, err := q.db.ExecContext(ctx, saveApproval,
 		arg.ID,
-		arg.Run,
-		arg.Incident,
 		arg.Answer,
 		arg.Asked,
 		arg.Body,
+		arg.Run,
 	)
 	return err
 }
@@ -548,33 +560,6 @@ func (q *Queries) SaveStep(ctx context.Context, arg SaveStepParams) error {
 		arg.Body,
 	)
 	return err
-}
-
-const steps = `-- name: Steps :many
-SELECT body FROM steps WHERE run = $1 ORDER BY pos, id
-`
-
-func (q *Queries) Steps(ctx context.Context, run string) ([]string, error) {
-	rows, err := q.db.QueryContext(ctx, steps, run)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []string
-	for rows.Next() {
-		var body string
-		if err := rows.Scan(&body); err != nil {
-			return nil, err
-		}
-		items = append(items, body)
-	}
-	if err := rows.Close(); err != nil {
-		return nil, err
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const undoEffect = `-- name: UndoEffect :exec

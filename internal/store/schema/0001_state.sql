@@ -19,6 +19,7 @@ CREATE TABLE incidents (
     entities    TEXT   NOT NULL  -- JSON
 );
 CREATE INDEX incidents_page ON incidents (state, opened, id, severity, account, owner, title);
+CREATE INDEX incidents_account ON incidents (account, opened, id);
 CREATE INDEX incidents_severity ON incidents (state, severity);
 CREATE INDEX incidents_merged ON incidents (merged_into) WHERE merged_into <> '';
 
