@@ -3,6 +3,7 @@ package store_test
 import (
 	"fmt"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,7 +38,7 @@ func BenchmarkWrite(b *testing.B) {
 				s := open(b, dsn(b))
 				runs := make([]run.Run, writers)
 				for i := range runs {
-					d := opened(fmt.Sprint(i))
+					d := opened(strconv.Itoa(i))
 					save(b, s, d)
 					runs[i] = d.Runs[0]
 				}
@@ -125,7 +126,7 @@ func fill(b *testing.B, s *store.Store, n int) {
 	for first := 0; first < n; first += 500 {
 		var decisions []run.Decision
 		for i := first; i < first+500; i++ {
-			d := opened(fmt.Sprint(i))
+			d := opened(strconv.Itoa(i))
 			d.Incident.Opened = noon.Add(time.Duration(i) * time.Second)
 			d.Incident.Account = fmt.Sprintf("account-%d", i%1000)
 			d.Incident.Severity = finding.Severity(1 + i%4)

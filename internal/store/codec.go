@@ -30,10 +30,11 @@ func timeOf(micros int64) time.Time {
 // longest is how long a text may be in an index, in bytes; PostgreSQL's indexes take less than 2,704.
 const longest = 400
 
-// clean makes what others wrote fit for a column: valid UTF-8 without NUL.
+// clean makes what others wrote fit for a column: valid UTF-8 without NUL. Each byte that isn't UTF-8
+// becomes U+FFFD, as in JSON.
 func clean(s string) string {
 	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "\uFFFD")
+		s = string([]rune(s))
 	}
 	if strings.IndexByte(s, 0) >= 0 {
 		s = strings.ReplaceAll(s, "\x00", "\uFFFD")
@@ -67,9 +68,17 @@ func encode(v any) (string, error) {
 		return "", fault.New(fault.Invalid, "encode %T: %w", v, err)
 	}
 	if !utf8.Valid(body) {
-		return strings.ToValidUTF8(string(body), "\uFFFD"), nil
+		return clean(string(body)), nil // a raw message may hold anything
 	}
 	return string(body), nil
+}
+
+// blob is what is kept of bytes: nil is none, not unknown.
+func blob(raw []byte) []byte {
+	if raw == nil {
+		return []byte{}
+	}
+	return raw
 }
 
 // decode reads a row's body into a noun.

@@ -134,12 +134,8 @@ func (tx *Tx) SaveLetters(ctx context.Context, letters []event.Letter) error {
 		if known > 0 {
 			continue
 		}
-		raw := l.Raw
-		if raw == nil {
-			raw = []byte{}
-		}
 		err = tx.q.InsertLetter(ctx, query.InsertLetterParams{
-			ID: l.ID, Format: format, Digest: digest, Origin: clean(l.Origin), Reason: clean(l.Reason), Raw: raw,
+			ID: l.ID, Format: format, Digest: digest, Origin: clean(l.Origin), Reason: clean(l.Reason), Raw: blob(l.Raw),
 			Received: micros(l.Received), Count: int64(max(1, l.Count)), Replayed: micros(l.Replayed),
 		})
 		if err != nil {

@@ -232,7 +232,7 @@ func (tx *Tx) mark(ctx context.Context, m run.IncidentMark, r run.Run) error {
 // Conflict where its incident has a run of that playbook about that subject.
 func (s *Store) CreateRun(ctx context.Context, r run.Run, v run.Version, records ...record.Record) error {
 	return s.Update(ctx, func(tx *Tx) error {
-		if err := tx.q.InsertVersion(ctx, text(v.Name), v.Hash, v.Text); err != nil {
+		if err := tx.q.InsertVersion(ctx, text(v.Name), v.Hash, blob(v.Text)); err != nil {
 			return tx.check("save playbook version", err)
 		}
 		fresh, err := tx.insertRun(ctx, r)

@@ -95,7 +95,7 @@ func (s *session) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	if err := s.flush(); err != nil {
+	if err := s.flush(); err != nil { //nolint:contextcheck // see session
 		return nil, err
 	}
 	if stmt, known := s.stmts[text]; known {
@@ -142,7 +142,7 @@ func (s *session) keep(ctx context.Context, text string, args []any) (sql.Result
 	if len(s.kept) < mostKept {
 		return k, nil
 	}
-	return k, s.flush()
+	return k, s.flush() //nolint:contextcheck // see session
 }
 
 // flush executes what was kept back, in one round trip.

@@ -100,7 +100,7 @@ func (tx *Tx) Save(ctx context.Context, d run.Decision) error {
 		}
 	}
 	for _, v := range d.Versions {
-		if err := tx.q.InsertVersion(ctx, text(v.Name), v.Hash, v.Text); err != nil {
+		if err := tx.q.InsertVersion(ctx, text(v.Name), v.Hash, blob(v.Text)); err != nil {
 			return tx.check("save playbook version", err)
 		}
 	}
@@ -156,12 +156,8 @@ func (tx *Tx) saveEvent(ctx context.Context, findingID string, e *event.Event) e
 	if err != nil {
 		return err
 	}
-	raw := e.Raw
-	if raw == nil {
-		raw = []byte{}
-	}
 	key := text(e.Key)
-	saved := tx.q.InsertEvent(ctx, query.InsertEventParams{Key: key, Received: micros(e.Received), Body: body, Raw: raw})
+	saved := tx.q.InsertEvent(ctx, query.InsertEventParams{Key: key, Received: micros(e.Received), Body: body, Raw: blob(e.Raw)})
 	if err := tx.check("save event", saved); err != nil {
 		return err
 	}

@@ -193,7 +193,7 @@ func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := w.conn.flush(); err != nil {
+	if err := w.conn.flush(); err != nil { //nolint:contextcheck // see session
 		return err
 	}
 	if err := db.Commit(); err != nil {
