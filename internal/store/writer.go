@@ -244,6 +244,9 @@ func (w *writer) call(tx *Tx, j *job) (err error) {
 	}()
 	j.bug, tx.failed = nil, nil
 	if err := j.fn(tx); err != nil {
+		if cause := j.left(); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
+			return cause
+		}
 		return err
 	}
 	return tx.failed // an error that fn overlooked
