@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -89,21 +88,27 @@ func TestPostgresIsStoppedAndStarted(t *testing.T) {
 	s := open(t, server.Database(t))
 	save(t, s, opened("before"))
 
-	ctx, stop := context.WithCancel(t.Context())
+	var stop atomic.Bool
 	var kept sync.Map
-	var count, lost atomic.Int64
+	succeeded, failed := make(chan bool), make(chan bool)
+	tell := func(c chan<- bool) {
+		select {
+		case c <- true:
+		default:
+		}
+	}
 	var group sync.WaitGroup
 	for n := range 4 {
 		group.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
+			for i := 0; !stop.Load(); i++ {
 				d := opened(fmt.Sprintf("%d-%d", n, i))
 				err := s.Update(t.Context(), func(tx *store.Tx) error { return tx.Save(t.Context(), d) })
 				switch {
 				case err == nil:
 					kept.Store(d.Incident.ID, true)
-					count.Add(1)
+					tell(succeeded)
 				case fault.Is(err, fault.Transient):
-					lost.Add(1)
+					tell(failed)
 				default:
 					t.Errorf("got %v, want that it is passing", err)
 				}
@@ -111,9 +116,9 @@ func TestPostgresIsStoppedAndStarted(t *testing.T) {
 		})
 	}
 	for range 2 {
-		await(t, &count)
+		await(succeeded)
 		server.Stop(t)
-		await(t, &lost)
+		await(failed)
 		if err := s.Ping(t.Context()); !fault.Is(err, fault.Transient) {
 			t.Errorf("ping: got %v, want that it is passing", err)
 		}
@@ -121,9 +126,9 @@ func TestPostgresIsStoppedAndStarted(t *testing.T) {
 			t.Errorf("read: got %v, want that it is passing", err)
 		}
 		server.Start(t)
-		await(t, &count)
+		await(succeeded)
 	}
-	stop()
+	stop.Store(true)
 	group.Wait()
 	if err := s.Ping(t.Context()); err != nil {
 		t.Error(err)
@@ -139,13 +144,10 @@ func TestPostgresIsStoppedAndStarted(t *testing.T) {
 	}
 }
 
-// await waits until a count has risen by some.
-func await(t *testing.T, count *atomic.Int64) {
-	t.Helper()
-	for from := count.Load(); count.Load() < from+5; {
-		if t.Failed() {
-			t.FailNow()
-		}
+// await waits until something has happened several times.
+func await(happened <-chan bool) {
+	for range 5 {
+		<-happened
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -80,6 +80,9 @@ func (s *Store) connect(ctx context.Context, dsn string) error {
 	if isPostgres(dsn) {
 		return s.openPostgres(ctx, dsn)
 	}
+	if scheme, _, found := strings.Cut(dsn, "://"); found || dsn == "" {
+		return fault.New(fault.Invalid, "a store is a file's path or a postgres:// URL, not %q", scheme)
+	}
 	return s.openSQLite(dsn)
 }
 
@@ -146,6 +149,5 @@ func absent(what, id string) error {
 }
 
 func isPostgres(dsn string) bool {
-	parsed, err := url.Parse(dsn)
-	return err == nil && (parsed.Scheme == "postgres" || parsed.Scheme == "postgresql")
+	return strings.HasPrefix(dsn, "postgres://") || strings.HasPrefix(dsn, "postgresql://")
 }

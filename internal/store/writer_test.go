@@ -201,7 +201,7 @@ func TestLedgerHoldsExactlyWhatIsKept(t *testing.T) {
 	onBoth(t, func(t with) {
 		var group sync.WaitGroup
 		for n := range 300 {
-			fails := rand.IntN(4) == 0 //nolint:gosec // a dice
+			fails := rand.IntN(4) == 0
 			group.Go(func() {
 				d := opened(fmt.Sprint("m", n))
 				_ = t.Update(t.Context(), func(tx *store.Tx) error {
