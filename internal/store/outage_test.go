@@ -82,6 +82,27 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
+// TestNothingOutsideOfTheTransaction lets a function go on after the disk was full, when SQLite may have
+// ended the transaction by itself.
+func TestNothingOutsideOfTheTransaction(t *testing.T) {
+	t.Parallel()
+	s := open(t, filepath.Join(t.TempDir(), "riposte.db"))
+	if err := s.Execute(t.Context(), "PRAGMA max_page_count = 1"); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Update(t.Context(), func(tx *store.Tx) error {
+		_ = tx.SaveLetters(t.Context(), []event.Letter{{ID: "large", Raw: make([]byte, 1<<20)}})
+		_ = tx.SaveLetters(t.Context(), []event.Letter{{ID: "small"}})
+		return nil
+	})
+	if !fault.Is(err, fault.Transient) {
+		t.Errorf("got %v, want that the disk is full", err)
+	}
+	if _, err := s.Letter(t.Context(), "small"); !fault.Is(err, fault.NotFound) {
+		t.Errorf("got %v, want that nothing was kept", err)
+	}
+}
+
 func TestPostgresIsStoppedAndStarted(t *testing.T) {
 	t.Parallel()
 	server := storetest.Own(t)

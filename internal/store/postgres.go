@@ -33,6 +33,7 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) error {
 		snapshot: &sql.TxOptions{Isolation: sql.LevelRepeatableRead, ReadOnly: true},
 		classify: classifyPostgres,
 		broken:   brokenPostgres,
+		aborts:   brokenPostgres, // else it waits for a rollback, to the savepoint or of all
 		passing:  passingPostgres,
 	}
 	config, err := pgx.ParseConfig(dsn)

@@ -27,6 +27,7 @@ func (s *Store) openSQLite(path string) error {
 		snapshot: &sql.TxOptions{ReadOnly: true},
 		classify: classifySQLite,
 		broken:   func(err error) bool { return errors.Is(err, sql.ErrConnDone) },
+		aborts:   abortsSQLite,
 		passing:  func(err error) bool { return sqliteCode(err) == sqlite3.SQLITE_BUSY },
 	}
 	if err := createPrivate(path); err != nil {
@@ -77,6 +78,16 @@ func sqliteCode(err error) int {
 		return e.Code() & 0xff // the low byte is the primary code
 	}
 	return sqlite3.SQLITE_OK
+}
+
+// abortsSQLite lists the errors after which SQLite may roll back by itself.
+func abortsSQLite(err error) bool {
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_INTERRUPT,
+		sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_CANTOPEN:
+		return true
+	}
+	return false
 }
 
 func classifySQLite(err error) (kind fault.Kind, hint string) {

@@ -48,6 +48,8 @@ type engine struct {
 	classify func(error) (fault.Kind, string)
 	// broken tells that the connection is of no use any more.
 	broken func(error) bool
+	// aborts tells that the database may have rolled the whole transaction back by itself.
+	aborts func(error) bool
 	// passing tells that the same transaction may succeed if it is tried again now.
 	passing func(error) bool
 }

@@ -74,6 +74,50 @@ func TestSuppressedFindingHasNoIncident(t *testing.T) {
 	})
 }
 
+func TestFindingThatIsSuppressedLaterStaysInItsIncident(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t with) {
+		d := opened("1")
+		save(t, t.Store, d)
+		d.Incident, d.Runs, d.Suppressed = nil, nil, "scanner"
+		save(t, t.Store, d)
+		got, err := t.Finding(t.Context(), "fin-1")
+		if err != nil || got.Incident != "inc-1" || got.Suppressed != "scanner" {
+			t.Errorf("got %q suppressed by %q, %v", got.Incident, got.Suppressed, err)
+		}
+	})
+}
+
+func TestPrune(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t with) {
+		for name, state := range map[string]incident.State{"open": incident.Open, "closed": incident.Closed, "young": incident.Closed} {
+			d := opened(name)
+			d.Incident.State = state
+			if name == "young" {
+				d.Events[0].Received = noon.Add(time.Hour)
+			}
+			save(t, t.Store, d)
+		}
+		var letters []event.Letter
+		for n := range 1200 {
+			letters = append(letters, event.Letter{ID: fmt.Sprint("l", n), Raw: []byte(strconv.Itoa(n)), Received: noon.Add(time.Duration(n) * time.Millisecond)})
+		}
+		if err := t.Update(t.Context(), func(tx *store.Tx) error { return tx.SaveLetters(t.Context(), letters) }); err != nil {
+			t.Fatal(err)
+		}
+		gone, err := t.Prune(t.Context(), noon.Add(1100*time.Millisecond))
+		if err != nil || gone != 1101 {
+			t.Errorf("pruned %d, %v; want 1 event and 1,100 letters", gone, err)
+		}
+		for name, want := range map[string]int{"open": 1, "closed": 0, "young": 1} {
+			if events, err := t.FindingEvents(t.Context(), "fin-"+name); err != nil || len(events) != want {
+				t.Errorf("%s: got %d events, %v; want %d", name, len(events), err, want)
+			}
+		}
+	})
+}
+
 func TestCandidates(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t with) {

@@ -8,14 +8,10 @@ import (
 // Tx is a function's part of a transaction; see Store.Update.
 type Tx struct {
 	store   *Store
-	db      query.DBTX
-	q       *query.Queries
+	db      *session
+	q       *query.Queries // on db
 	records []record.Record
 	failed  error // the first error of the database in this job
-}
-
-func newTx(s *Store, db query.DBTX) *Tx {
-	return &Tx{store: s, db: db, q: query.New(db)}
 }
 
 // Append adds records to the ledger, in this order, when the transaction is committed.
@@ -23,10 +19,14 @@ func (tx *Tx) Append(records ...record.Record) {
 	tx.records = append(tx.records, records...)
 }
 
-// check gives an error of the database its kind, and remembers it: the job must not succeed after it.
+// check gives an error of the database its kind, and remembers it: the job must not succeed after it. One
+// that may have ended the transaction ends it for good, so that nothing is executed outside of it.
 func (tx *Tx) check(doing string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if tx.db.lost == nil && tx.store.engine.aborts(err) {
+		tx.db.lost = err
 	}
 	err = tx.store.fault(doing, err)
 	if tx.failed == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/ledger"
+	"github.com/riposte-sec/riposte/internal/store/query"
 )
 
 const (
@@ -144,8 +145,7 @@ func (w *writer) persist(ctx context.Context, batch []*job) error {
 		if err == nil {
 			return nil
 		}
-		unsure, _ := errors.AsType[*unsureError](err)
-		if unsure != nil {
+		if unsure, ok := errors.AsType[*unsureError](err); ok {
 			settled, committed := w.settle(ctx, unsure)
 			if committed {
 				return nil
@@ -154,8 +154,7 @@ func (w *writer) persist(ctx context.Context, batch []*job) error {
 				return err
 			}
 		}
-		again := unsure != nil || w.store.engine.passing(err) || w.store.engine.broken(err)
-		if !again || try == mostTries {
+		if try == mostTries || !w.store.engine.passing(err) && !w.store.engine.broken(err) {
 			return err
 		}
 		pause(try)
@@ -183,7 +182,7 @@ func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
 	if err != nil {
 		return err
 	}
-	tx := newTx(w.store, w.conn)
+	tx := &Tx{store: w.store, db: w.conn, q: query.New(w.conn)}
 	for _, j := range batch {
 		if err := w.one(bounded, tx, j); err != nil {
 			return err

@@ -9,7 +9,10 @@ INSERT INTO findings (id, fingerprint, incident, suppressed, product, type, seve
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9);
 
 -- name: UpdateFinding :one
-UPDATE findings SET incident = $2, suppressed = $3, severity = $4, body = $5 WHERE fingerprint = $1 RETURNING id;
+UPDATE findings
+SET incident = CASE WHEN CAST(sqlc.arg(incident) AS TEXT) = '' THEN incident ELSE sqlc.arg(incident) END,
+    suppressed = sqlc.arg(suppressed), severity = sqlc.arg(severity), body = sqlc.arg(body)
+WHERE fingerprint = sqlc.arg(fingerprint) RETURNING id;
 
 -- name: InsertEvent :exec
 INSERT INTO events (key, received, body, raw) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
@@ -38,3 +41,18 @@ DELETE FROM letters WHERE id = $1;
 
 -- name: CountLetters :one
 SELECT COUNT(*) FROM letters WHERE replayed = 0;
+
+-- name: OldEvents :many
+SELECT e.key FROM events e WHERE e.received < $1 AND NOT EXISTS (
+    SELECT 1 FROM finding_events l JOIN findings f ON f.id = l.finding JOIN incidents i ON i.id = f.incident
+    WHERE l.event = e.key AND i.state IN ('open', 'contained'))
+ORDER BY e.received LIMIT $2;
+
+-- name: DeleteEvent :exec
+DELETE FROM events WHERE key = $1;
+
+-- name: UnlinkEvent :exec
+DELETE FROM finding_events WHERE event = $1;
+
+-- name: OldLetters :many
+SELECT id FROM letters WHERE received < $1 ORDER BY received LIMIT $2;

@@ -20,6 +20,15 @@ func (q *Queries) CountLetters(ctx context.Context) (int64, error) {
 	return count, err
 }
 
+const deleteEvent = `-- name: DeleteEvent :exec
+DELETE FROM events WHERE key = $1
+`
+
+func (q *Queries) DeleteEvent(ctx context.Context, key string) error {
+	_, err := q.db.ExecContext(ctx, deleteEvent, key)
+	return err
+}
+
 const deleteLetter = `-- name: DeleteLetter :execrows
 DELETE FROM letters WHERE id = $1
 `
@@ -260,25 +269,94 @@ func (q *Queries) MarkReplayed(ctx context.Context, iD string, replayed int64) (
 	return result.RowsAffected()
 }
 
+const oldEvents = `-- name: OldEvents :many
+SELECT e.key FROM events e WHERE e.received < $1 AND NOT EXISTS (
+    SELECT 1 FROM finding_events l JOIN findings f ON f.id = l.finding JOIN incidents i ON i.id = f.incident
+    WHERE l.event = e.key AND i.state IN ('open', 'contained'))
+ORDER BY e.received LIMIT $2
+`
+
+func (q *Queries) OldEvents(ctx context.Context, received int64, limit int32) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, oldEvents, received, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var key string
+		if err := rows.Scan(&key); err != nil {
+			return nil, err
+		}
+		items = append(items, key)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const oldLetters = `-- name: OldLetters :many
+SELECT id FROM letters WHERE received < $1 ORDER BY received LIMIT $2
+`
+
+func (q *Queries) OldLetters(ctx context.Context, received int64, limit int32) ([]string, error) {
+	rows, err := q.db.QueryContext(ctx, oldLetters, received, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const unlinkEvent = `-- name: UnlinkEvent :exec
+DELETE FROM finding_events WHERE event = $1
+`
+
+func (q *Queries) UnlinkEvent(ctx context.Context, event string) error {
+	_, err := q.db.ExecContext(ctx, unlinkEvent, event)
+	return err
+}
+
 const updateFinding = `-- name: UpdateFinding :one
-UPDATE findings SET incident = $2, suppressed = $3, severity = $4, body = $5 WHERE fingerprint = $1 RETURNING id
+UPDATE findings
+SET incident = CASE WHEN CAST($1 AS TEXT) = '' THEN incident ELSE $1 END,
+    suppressed = $2, severity = $3, body = $4
+WHERE fingerprint = $5 RETURNING id
 `
 
 type UpdateFindingParams struct {
-	Fingerprint string
 	Incident    string
 	Suppressed  string
 	Severity    int64
 	Body        string
+	Fingerprint string
 }
 
 func (q *Queries) UpdateFinding(ctx context.Context, arg UpdateFindingParams) (string, error) {
 	row := q.db.QueryRowContext(ctx, updateFinding,
-		arg.Fingerprint,
 		arg.Incident,
 		arg.Suppressed,
 		arg.Severity,
 		arg.Body,
+		arg.Fingerprint,
 	)
 	var id string
 	err := row.Scan(&id)

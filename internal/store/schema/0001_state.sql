@@ -56,6 +56,8 @@ CREATE TABLE events (
     raw      BYTEA  NOT NULL
 );
 
+CREATE INDEX events_received ON events (received);
+
 CREATE TABLE finding_events (
     finding TEXT NOT NULL,
     event   TEXT NOT NULL,
