@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/finding"
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/record"
@@ -128,6 +129,7 @@ func fill(b *testing.B, s *store.Store, n int) {
 		for i := first; i < first+500; i++ {
 			d := opened(strconv.Itoa(i))
 			d.Incident.Opened = noon.Add(time.Duration(i) * time.Second)
+			d.Incident.Entities = append(d.Incident.Entities, entity.Entity{Kind: entity.Account, ID: "111111111111"})
 			d.Incident.Account = fmt.Sprintf("account-%d", i%1000)
 			d.Incident.Severity = finding.Severity(1 + i%4)
 			if i%5000 == 0 {

@@ -131,7 +131,8 @@ func (tx *Tx) advance(ctx context.Context, r run.Run) error {
 		return err
 	}
 	rows, err := tx.q.AdvanceRun(ctx, query.AdvanceRunParams{
-		ID: text(r.ID), Fence: r.Fence, Leg: r.Leg, State: string(r.State), Wake: micros(r.Wake), Updated: micros(r.Updated), Body: body,
+		ID: text(r.ID), Fence: r.Fence, Leg: r.Leg, State: string(r.State), Wake: wakeOf(r), Ready: readyOf(r),
+		Updated: micros(r.Updated), Body: body,
 	})
 	if err != nil || rows == 1 {
 		return tx.check("write run", err)

@@ -3,17 +3,20 @@ package store
 import (
 	"context"
 	"database/sql"
+	"math/bits"
 	"strconv"
 	"strings"
 
 	"github.com/riposte-sec/riposte/internal/store/query"
 )
 
-// list adds values to args and gives their placeholders for an IN list.
+// list adds values to args and gives their placeholders for an IN list. The last value is repeated up to
+// a power of two, so that there are few different statements to keep prepared.
 func list[T any](args *[]any, values []T) string {
-	names := make([]string, 0, len(values))
-	for _, value := range values {
-		names = append(names, arg(args, value))
+	full := 1 << bits.Len(uint(len(values)-1))
+	names := make([]string, 0, full)
+	for n := range full {
+		names = append(names, arg(args, values[min(n, len(values)-1)]))
 	}
 	return strings.Join(names, ",")
 }

@@ -212,10 +212,26 @@ func (tx *Tx) insertRun(ctx context.Context, r run.Run) (fresh bool, err error) 
 	}
 	rows, err := tx.q.InsertRun(ctx, query.InsertRunParams{
 		ID: r.ID, BeganIn: r.Incident, Incident: r.Incident, Finding: r.Finding, Playbook: text(r.Playbook), Hash: r.Hash,
-		Subject: text(r.Subject), State: string(r.State), Leg: r.Leg, Fence: r.Fence, Wake: micros(r.Wake),
+		Subject: text(r.Subject), State: string(r.State), Leg: r.Leg, Fence: r.Fence, Wake: wakeOf(r), Ready: readyOf(r),
 		Created: micros(r.Created), Updated: micros(r.Updated), Body: body,
 	})
 	return rows == 1, tx.check("save run", err)
+}
+
+// wakeOf is when a run that waits is to be looked at, 0 for never.
+func wakeOf(r run.Run) int64 {
+	if r.State != run.Waiting && r.State != run.Held {
+		return 0
+	}
+	return micros(r.Wake)
+}
+
+// readyOf is since when a run has been ready without anybody having to do with it, 0 unless it is ready.
+func readyOf(r run.Run) int64 {
+	if r.State != run.Ready {
+		return 0
+	}
+	return micros(r.Updated)
 }
 
 // scanRun reads runColumns.

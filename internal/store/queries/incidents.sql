@@ -21,7 +21,7 @@ UPDATE incidents SET state = $2, updated = $3, body = $4 WHERE id = $1;
 UPDATE incidents SET state = 'merged', merged_into = $2, updated = $3 WHERE id = $1;
 
 -- name: MoveMerged :exec
-UPDATE incidents SET merged_into = sqlc.arg(into_incident) WHERE merged_into = sqlc.arg(merged);
+UPDATE incidents SET merged_into = sqlc.arg(into_incident) WHERE merged_into = sqlc.arg(merged) AND merged_into <> '';
 
 -- name: MoveFindings :exec
 UPDATE findings SET incident = sqlc.arg(into_incident) WHERE incident = sqlc.arg(merged);

@@ -2,19 +2,19 @@
 INSERT INTO playbook_versions (name, hash, text) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING;
 
 -- name: InsertRun :execrows
-INSERT INTO runs (id, began_in, incident, finding, playbook, hash, subject, state, node, claimed, leg, fence, wake, created, updated, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 0, $9, $10, $11, $12, $13, $14)
+INSERT INTO runs (id, began_in, incident, finding, playbook, hash, subject, state, node, claimed, leg, fence, wake, ready, created, updated, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 0, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (began_in, playbook, subject) DO NOTHING;
 
 -- name: Run :one
 SELECT incident, leg, fence, updated, body FROM runs WHERE id = $1;
 
 -- name: ClaimRun :execrows
-UPDATE runs SET node = $3, claimed = leg, fence = fence + 1, updated = $4
+UPDATE runs SET node = $3, claimed = leg, fence = fence + 1, updated = $4, ready = $4
 WHERE id = $1 AND leg = $2 AND state = 'ready';
 
 -- name: AdvanceRun :execrows
-UPDATE runs SET state = $4, leg = $3, wake = $5, updated = $6, body = $7
+UPDATE runs SET state = $4, leg = $3, wake = $5, ready = $6, updated = $7, body = $8
 WHERE id = $1 AND fence = $2 AND (leg = $3 OR leg = $3 - 1) AND state IN ('ready', 'waiting', 'held');
 
 -- name: Journal :one
@@ -74,20 +74,20 @@ WHERE at >= sqlc.arg(since) AND NOT undone AND account <> sqlc.arg(itself)
 
 -- name: DueReady :many
 SELECT r.incident, r.leg, r.fence, r.updated, r.body FROM runs r
-WHERE r.state = 'ready' AND r.updated <= sqlc.arg(before)
-    AND (r.updated <= sqlc.arg(long_before) OR r.claimed <> r.leg
+WHERE r.ready > 0 AND r.ready <= sqlc.arg(before)
+    AND (r.ready <= sqlc.arg(long_before) OR r.claimed <> r.leg
         OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.node = r.node AND n.beat > sqlc.arg(before)))
-ORDER BY r.updated LIMIT sqlc.arg(most);
+ORDER BY r.ready LIMIT sqlc.arg(most);
 
 -- name: DueWake :many
 SELECT incident, leg, fence, updated, body FROM runs
-WHERE state IN ('waiting', 'held') AND wake > 0 AND wake <= $1 ORDER BY wake LIMIT $2;
+WHERE wake > 0 AND wake <= $1 ORDER BY wake LIMIT $2;
 
 -- name: CountRuns :many
 SELECT state, COUNT(*) AS n FROM runs GROUP BY state;
 
 -- name: OldestReady :one
-SELECT CAST(COALESCE(MIN(updated), 0) AS BIGINT) AS oldest FROM runs WHERE state = 'ready';
+SELECT CAST(COALESCE(MIN(ready), 0) AS BIGINT) AS oldest FROM runs WHERE ready > 0;
 
 -- name: CountPending :one
 SELECT COUNT(*) FROM approvals WHERE answer = 'pending';

@@ -202,7 +202,7 @@ func (q *Queries) MoveFindings(ctx context.Context, intoIncident string, merged 
 }
 
 const moveMerged = `-- name: MoveMerged :exec
-UPDATE incidents SET merged_into = $1 WHERE merged_into = $2
+UPDATE incidents SET merged_into = $1 WHERE merged_into = $2 AND merged_into <> ''
 `
 
 func (q *Queries) MoveMerged(ctx context.Context, intoIncident string, merged string) error {

@@ -145,6 +145,7 @@ type Run struct {
 	Leg      int64
 	Fence    int64
 	Wake     int64
+	Ready    int64
 	Created  int64
 	Updated  int64
 	Body     string

@@ -11,7 +11,7 @@ import (
 )
 
 const advanceRun = `-- name: AdvanceRun :execrows
-UPDATE runs SET state = $4, leg = $3, wake = $5, updated = $6, body = $7
+UPDATE runs SET state = $4, leg = $3, wake = $5, ready = $6, updated = $7, body = $8
 WHERE id = $1 AND fence = $2 AND (leg = $3 OR leg = $3 - 1) AND state IN ('ready', 'waiting', 'held')
 `
 
@@ -21,6 +21,7 @@ type AdvanceRunParams struct {
 	Leg     int64
 	State   string
 	Wake    int64
+	Ready   int64
 	Updated int64
 	Body    string
 }
@@ -32,6 +33,7 @@ func (q *Queries) AdvanceRun(ctx context.Context, arg AdvanceRunParams) (int64, 
 		arg.Leg,
 		arg.State,
 		arg.Wake,
+		arg.Ready,
 		arg.Updated,
 		arg.Body,
 	)
@@ -58,7 +60,7 @@ func (q *Queries) Approval(ctx context.Context, id string) (ApprovalRow, error) 
 }
 
 const claimRun = `-- name: ClaimRun :execrows
-UPDATE runs SET node = $3, claimed = leg, fence = fence + 1, updated = $4
+UPDATE runs SET node = $3, claimed = leg, fence = fence + 1, updated = $4, ready = $4
 WHERE id = $1 AND leg = $2 AND state = 'ready'
 `
 
@@ -215,10 +217,10 @@ func (q *Queries) CountTargets(ctx context.Context, arg CountTargetsParams) (int
 
 const dueReady = `-- name: DueReady :many
 SELECT r.incident, r.leg, r.fence, r.updated, r.body FROM runs r
-WHERE r.state = 'ready' AND r.updated <= $1
-    AND (r.updated <= $2 OR r.claimed <> r.leg
+WHERE r.ready > 0 AND r.ready <= $1
+    AND (r.ready <= $2 OR r.claimed <> r.leg
         OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.node = r.node AND n.beat > $1))
-ORDER BY r.updated LIMIT $3
+ORDER BY r.ready LIMIT $3
 `
 
 type DueReadyRow struct {
@@ -260,7 +262,7 @@ func (q *Queries) DueReady(ctx context.Context, before int64, longBefore int64, 
 
 const dueWake = `-- name: DueWake :many
 SELECT incident, leg, fence, updated, body FROM runs
-WHERE state IN ('waiting', 'held') AND wake > 0 AND wake <= $1 ORDER BY wake LIMIT $2
+WHERE wake > 0 AND wake <= $1 ORDER BY wake LIMIT $2
 `
 
 type DueWakeRow struct {
@@ -301,8 +303,8 @@ func (q *Queries) DueWake(ctx context.Context, wake int64, limit int32) ([]DueWa
 }
 
 const insertRun = `-- name: InsertRun :execrows
-INSERT INTO runs (id, began_in, incident, finding, playbook, hash, subject, state, node, claimed, leg, fence, wake, created, updated, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 0, $9, $10, $11, $12, $13, $14)
+INSERT INTO runs (id, began_in, incident, finding, playbook, hash, subject, state, node, claimed, leg, fence, wake, ready, created, updated, body)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 0, $9, $10, $11, $12, $13, $14, $15)
 ON CONFLICT (began_in, playbook, subject) DO NOTHING
 `
 
@@ -318,6 +320,7 @@ type InsertRunParams struct {
 	Leg      int64
 	Fence    int64
 	Wake     int64
+	Ready    int64
 	Created  int64
 	Updated  int64
 	Body     string
@@ -336,6 +339,7 @@ func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) (int64, er
 		arg.Leg,
 		arg.Fence,
 		arg.Wake,
+		arg.Ready,
 		arg.Created,
 		arg.Updated,
 		arg.Body,
@@ -445,7 +449,7 @@ func (q *Queries) JournalParts(ctx context.Context, run string) ([]JournalPartsR
 }
 
 const oldestReady = `-- name: OldestReady :one
-SELECT CAST(COALESCE(MIN(updated), 0) AS BIGINT) AS oldest FROM runs WHERE state = 'ready'
+SELECT CAST(COALESCE(MIN(ready), 0) AS BIGINT) AS oldest FROM runs WHERE ready > 0
 `
 
 func (q *Queries) OldestReady(ctx context.Context) (int64, error) {

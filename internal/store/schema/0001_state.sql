@@ -85,7 +85,8 @@ CREATE TABLE runs (
     claimed  BIGINT NOT NULL, -- the leg it was last claimed for
     leg      BIGINT NOT NULL,
     fence    BIGINT NOT NULL,
-    wake     BIGINT NOT NULL,
+    wake     BIGINT NOT NULL, -- 0 unless it waits or is held
+    ready    BIGINT NOT NULL, -- when a node last had to do with it, 0 unless it is ready
     created  BIGINT NOT NULL,
     updated  BIGINT NOT NULL,
     body     TEXT   NOT NULL,
@@ -95,8 +96,8 @@ CREATE INDEX runs_page ON runs (created, id);
 CREATE INDEX runs_state ON runs (state, created, id);
 CREATE INDEX runs_incident ON runs (incident, created, id);
 CREATE INDEX runs_playbook ON runs (playbook, created, id);
-CREATE INDEX runs_ready ON runs (updated) WHERE state = 'ready';
-CREATE INDEX runs_wake ON runs (wake) WHERE state IN ('waiting', 'held') AND wake > 0;
+CREATE INDEX runs_ready ON runs (ready) WHERE ready > 0;
+CREATE INDEX runs_wake ON runs (wake) WHERE wake > 0;
 
 CREATE TABLE steps (
     run  TEXT   NOT NULL,
@@ -148,6 +149,7 @@ CREATE TABLE letters (
     UNIQUE (format, digest)
 );
 CREATE INDEX letters_page ON letters (received, id);
+CREATE INDEX letters_unread ON letters (received, id) WHERE replayed = 0;
 
 CREATE TABLE freezes (
     id   TEXT NOT NULL PRIMARY KEY,
