@@ -17,7 +17,7 @@ import (
 func (s *Store) Claim(ctx context.Context, runID string, leg int64, node string) (run.Journal, error) {
 	var journal run.Journal
 	err := s.Update(ctx, func(tx *Tx) error {
-		rows, err := tx.q.ClaimRun(ctx, query.ClaimRunParams{ID: text(runID), Leg: leg, Node: text(node), Updated: micros(s.Now())})
+		rows, err := tx.q.ClaimRun(ctx, query.ClaimRunParams{ID: text(runID), Leg: leg, Node: text(node), Updated: micros(s.now())})
 		if err != nil {
 			return tx.check("claim run", err)
 		}

@@ -26,20 +26,20 @@ func (s *Store) openLedger(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the ledger's head: %w", err)
 	}
-	if s.Key == nil {
+	if s.key == nil {
 		return nil
 	}
-	if _, err := ledger.OpenCheckpoint([]byte(head.Note), s.Key.Verifier()); err != nil {
-		s.Logger.ErrorContext(ctx, "the ledger's head is not signed by this node's key", "err", err.Error(), "verifier", s.Key.Verifier())
+	if _, err := ledger.OpenCheckpoint([]byte(head.Note), s.key.Verifier()); err != nil {
+		s.logger.ErrorContext(ctx, "the ledger's head is not signed by this node's key", "err", err.Error(), "verifier", s.key.Verifier())
 	}
 	return nil
 }
 
 func (s *Store) sign(h ledger.Head) (string, error) {
-	if s.Key == nil {
+	if s.key == nil {
 		return "", nil
 	}
-	signed, err := s.Key.Sign(h)
+	signed, err := s.key.Sign(h)
 	return string(signed), err
 }
 

@@ -43,6 +43,8 @@ func (s *Store) openPostgres(ctx context.Context, dsn string) error {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
+	dialer := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	config.DialFunc = dialer.DialContext // a server that vanished is noticed within half a minute
 	// The server ends what we can no longer end: a node that vanishes must not keep the ledger's head.
 	for name, value := range map[string]string{
 		"application_name": "riposte", "statement_timeout": "25s", "lock_timeout": "20s",

@@ -64,7 +64,7 @@ func (s *Store) LedgerCheckpoint(ctx context.Context) ([]byte, error) {
 }
 
 func (s *Store) checkpoint(ctx context.Context, q *query.Queries) ([]byte, error) {
-	if s.Key == nil {
+	if s.key == nil {
 		return nil, fault.New(fault.Invalid, "this store has no key for its ledger")
 	}
 	head, err := q.LedgerHead(ctx)
@@ -81,7 +81,7 @@ func (s *Store) ExportLedger(ctx context.Context, w io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return ledger.Export(w, s.Key.Verifier(), signed, s.stored(ctx, db))
+		return ledger.Export(w, s.key.Verifier(), signed, s.stored(ctx, db))
 	})
 }
 
@@ -94,7 +94,7 @@ func (s *Store) VerifyLedger(ctx context.Context) (ledger.Report, error) {
 		if err != nil {
 			return err
 		}
-		report, err = ledger.VerifyStored(signed, s.Key.Verifier(), s.stored(ctx, db))
+		report, err = ledger.VerifyStored(signed, s.key.Verifier(), s.stored(ctx, db))
 		return err
 	})
 	return report, err
@@ -116,7 +116,7 @@ func (s *Store) ProveEntry(ctx context.Context, seq int64) (ledger.Proof, error)
 		if err != nil {
 			return s.fault("read ledger", err)
 		}
-		proof, err = ledger.Prove(ctx, hashes{db}, seq, []byte(data), signed, s.Key.Verifier())
+		proof, err = ledger.Prove(ctx, hashes{db}, seq, []byte(data), signed, s.key.Verifier())
 		return err
 	})
 	return proof, err

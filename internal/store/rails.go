@@ -20,7 +20,7 @@ func (s *Store) Freezes(ctx context.Context) ([]guardrail.Freeze, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := s.Now()
+	now := s.now()
 	inForce := all[:0]
 	for _, f := range all {
 		if f.Until.IsZero() || now.Before(f.Until) {

@@ -26,7 +26,9 @@ type Options struct {
 
 // Store is the state of one Riposte, shared by its nodes where it is on PostgreSQL.
 type Store struct {
-	Options
+	logger *slog.Logger
+	key    *ledger.Key // may be nil
+	now    func() time.Time
 	engine engine
 	write  *sql.DB // one writer goroutine uses it
 	read   *sql.DB
@@ -65,7 +67,7 @@ func Open(ctx context.Context, dsn string, o Options) (*Store, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Store{Options: o, queue: make(chan *job, mostQueued), stopped: make(chan struct{})}
+	s := &Store{logger: o.Logger, key: o.Key, now: o.Now, queue: make(chan *job, mostQueued), stopped: make(chan struct{})}
 	if err := s.connect(ctx, dsn); err != nil {
 		return nil, errors.Join(err, s.disconnect())
 	}
@@ -122,7 +124,7 @@ func (s *Store) disconnect() error {
 // Ping writes one row, through the same way as all writing.
 func (s *Store) Ping(ctx context.Context) error {
 	return s.Update(ctx, func(tx *Tx) error {
-		return s.fault("write to the store", tx.q.Probe(ctx, micros(s.Now())))
+		return s.fault("write to the store", tx.q.Probe(ctx, micros(s.now())))
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync/atomic"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/ledger"
@@ -17,6 +18,8 @@ const (
 	mostQueued  = 1024 // jobs that wait; a caller beyond that waits for its place
 	mostBatched = 256  // jobs in one transaction
 	mostTries   = 5    // of one transaction, where the database asks for another
+	// mostTrying bounds the time after which another try begins; the callers wait meanwhile.
+	mostTrying = 2 * time.Second
 )
 
 // job is a function that waits for its transaction.
@@ -40,7 +43,8 @@ const (
 // all that fn did, and is returned.
 //
 // fn shares its transaction with others and may be executed again when the database asks for it: it must
-// have no effect but on tx and on variables that it sets anew each time. A caller whose ctx ends while fn
+// have no effect but on tx and on variables that it sets anew each time. It must not write to s by other
+// ways than tx: that would wait for itself. A caller whose ctx ends while fn
 // waits leaves with the cause; while fn is being executed, its statements fail with the cause. An error
 // of kind Transient may rarely come though the transaction was committed: when the connection was lost in
 // between.
@@ -94,7 +98,9 @@ func (w *writer) run(ctx context.Context) {
 	defer close(w.store.stopped)
 	defer w.drop()
 	for first := range w.store.queue {
-		w.execute(ctx, w.gather(first))
+		if batch := w.gather(first); len(batch) > 0 {
+			w.execute(ctx, batch)
+		}
 	}
 }
 
@@ -140,6 +146,7 @@ func (w *writer) execute(ctx context.Context, batch []*job) {
 
 // persist commits a batch, again where the database asks for it or the connection broke before the commit.
 func (w *writer) persist(ctx context.Context, batch []*job) error {
+	begun := time.Now()
 	for try := 1; ; try++ {
 		err := w.transact(ctx, batch)
 		if err == nil {
@@ -154,7 +161,8 @@ func (w *writer) persist(ctx context.Context, batch []*job) error {
 				return err
 			}
 		}
-		if try == mostTries || !w.store.engine.passing(err) && !w.store.engine.broken(err) {
+		again := w.store.engine.passing(err) || w.store.engine.broken(err)
+		if !again || try == mostTries || time.Since(begun) > mostTrying {
 			return err
 		}
 		pause(try)
@@ -263,19 +271,20 @@ func (w *writer) connect(ctx context.Context) error {
 	return nil
 }
 
-// abandon rolls a transaction back; a connection on which that fails is of no more use.
+// abandon rolls a transaction back. That fails where SQLite did it by itself, or the connection broke.
 func (w *writer) abandon(db *sql.Tx) {
-	if err := db.Rollback(); err != nil {
+	if err := db.Rollback(); err != nil && w.store.engine.broken(err) {
 		w.drop()
 	}
 }
 
+// drop closes the connection. The next transaction opens another.
 func (w *writer) drop() {
 	if w.conn == nil {
 		return
 	}
 	if err := w.conn.close(); err != nil {
-		w.store.Logger.Debug("close the writer's connection", "err", err.Error())
+		w.store.logger.Debug("close the writer's connection", "err", err.Error())
 	}
 	w.conn = nil
 }
