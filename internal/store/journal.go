@@ -152,8 +152,14 @@ func (tx *Tx) advance(ctx context.Context, r run.Run) error {
 		r.ID, now.State, now.Leg, now.Fence, r.Leg, r.Fence)
 }
 
-// spend checks the caps, then adds the effects.
+// spend checks the caps, then adds the effects. A step that is tried again spends once: its effect takes the
+// place of its earlier one.
 func (tx *Tx) spend(ctx context.Context, e run.Entry) error {
+	for _, effect := range e.Effects {
+		if err := tx.q.DeleteEffect(ctx, effect.Run, text(effect.Step)); err != nil {
+			return tx.check("save effect", err)
+		}
+	}
 	for _, c := range e.Caps {
 		used, err := used(ctx, tx.q, c)
 		if err != nil {

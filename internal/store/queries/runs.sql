@@ -47,9 +47,10 @@ ON CONFLICT (id) DO UPDATE SET answer = excluded.answer, body = excluded.body;
 
 -- name: SaveEffect :exec
 INSERT INTO effects (run, step, at, playbook, action, account, region, kind, target, undone)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, FALSE)
-ON CONFLICT (run, step) DO UPDATE SET at = excluded.at, action = excluded.action, account = excluded.account,
-    region = excluded.region, kind = excluded.kind, target = excluded.target, undone = FALSE;
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, FALSE);
+
+-- name: DeleteEffect :exec
+DELETE FROM effects WHERE run = $1 AND step = $2;
 
 -- name: UndoEffect :exec
 UPDATE effects SET undone = TRUE WHERE run = $1 AND step = $2;

@@ -215,6 +215,15 @@ func (q *Queries) CountTargets(ctx context.Context, arg CountTargetsParams) (int
 	return count, err
 }
 
+const deleteEffect = `-- name: DeleteEffect :exec
+DELETE FROM effects WHERE run = $1 AND step = $2
+`
+
+func (q *Queries) DeleteEffect(ctx context.Context, run string, step string) error {
+	_, err := q.db.ExecContext(ctx, deleteEffect, run, step)
+	return err
+}
+
 const dueReady = `-- name: DueReady :many
 SELECT r.incident, r.leg, r.fence, r.updated, r.body FROM runs r
 WHERE r.ready > 0 AND r.ready <= $1
@@ -513,8 +522,6 @@ func (q *Queries) SaveApproval(ctx context.Context, arg SaveApprovalParams) erro
 const saveEffect = `-- name: SaveEffect :exec
 INSERT INTO effects (run, step, at, playbook, action, account, region, kind, target, undone)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, FALSE)
-ON CONFLICT (run, step) DO UPDATE SET at = excluded.at, action = excluded.action, account = excluded.account,
-    region = excluded.region, kind = excluded.kind, target = excluded.target, undone = FALSE
 `
 
 type SaveEffectParams struct {
