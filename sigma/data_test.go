@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -272,7 +271,7 @@ func BenchmarkParse(b *testing.B) {
 	b.SetBytes(int64(size / len(files)))
 	n := 0
 	for b.Loop() {
-		if _, err := sigma.Parse(fmt.Sprint(n), texts[n%len(texts)]); err != nil {
+		if _, err := sigma.Parse("rule.yml", texts[n%len(texts)]); err != nil {
 			b.Fatal(err)
 		}
 		n++

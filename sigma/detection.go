@@ -77,7 +77,7 @@ func (d *document) alternatives(e entry) []group {
 }
 
 func (d *document) keywords(words []*yaml.Node, path string) group {
-	return group{d.item("", nil, words, path)}
+	return group{d.item("", nil, words, entry{path: path, value: words[0]})}
 }
 
 func (d *document) group(n *yaml.Node, path string) group {
@@ -92,16 +92,16 @@ func (d *document) group(n *yaml.Node, path string) group {
 		if e.value.Kind == yaml.SequenceNode {
 			values = e.value.Content
 		}
-		g = append(g, d.item(names[0], names[1:], values, e.path))
+		g = append(g, d.item(names[0], names[1:], values, e))
 	}
 	return g
 }
 
 // item compiles the values of one field. Without a name they are keywords, contained anywhere.
-func (d *document) item(field string, names []string, values []*yaml.Node, path string) item {
+func (d *document) item(field string, names []string, values []*yaml.Node, e entry) item {
 	m, err := parseModifiers(names, field == "")
 	if err != nil {
-		d.refuse(at(values), path, "%s", err)
+		d.refuse(e.value, e.path, "%s", err)
 		return item{}
 	}
 	if field == "" && m.operator == equals {
@@ -109,10 +109,10 @@ func (d *document) item(field string, names []string, values []*yaml.Node, path 
 	}
 	it := item{field: field, modifiers: m}
 	if len(values) == 0 {
-		d.refuse(nil, path, "has no values")
+		d.refuse(e.value, e.path, "has no values")
 	}
 	if m.operator == exists && len(values) > 1 {
-		d.refuse(values[1], path, "modifier exists takes one value")
+		d.refuse(values[1], e.path, "modifier exists takes one value")
 	}
 	for _, n := range values {
 		atoms, err := d.atoms(n, m)
@@ -120,17 +120,10 @@ func (d *document) item(field string, names []string, values []*yaml.Node, path 
 			err = errors.New("stands for too many values")
 		}
 		if err != nil {
-			d.refuse(n, path, "%s", err)
+			d.refuse(n, e.path, "%s", err)
 			continue
 		}
 		it.atoms = append(it.atoms, atoms...)
 	}
 	return it
-}
-
-func at(values []*yaml.Node) *yaml.Node {
-	if len(values) == 0 {
-		return nil
-	}
-	return values[0]
 }

@@ -156,8 +156,9 @@ func holds(o operator, order int) bool {
 		return order > 0
 	case atLeast:
 		return order >= 0
+	default:
+		return order == 0
 	}
-	return order == 0
 }
 
 func partAtom(written, number string, m modifiers) atom {
@@ -204,10 +205,10 @@ func (d *document) textAtoms(text string, m modifiers) ([]atom, error) {
 }
 
 func stringAtoms(value string, m modifiers) ([]atom, error) {
-	switch m.operator {
-	case matches:
+	if m.operator == matches {
 		return expressionAtom(value, m)
-	case within:
+	}
+	if m.operator == within {
 		return networkAtom(value)
 	}
 	if len(m.encodings) == 0 {
@@ -258,10 +259,11 @@ func unsupported(value string, err error) error {
 	if !ok {
 		return fmt.Errorf("the regular expression %q can't be read: %w", value, err)
 	}
-	switch wrong.Code {
-	case syntax.ErrInvalidPerlOp:
+	behind := strings.HasPrefix(wrong.Expr, "(?<=") || strings.HasPrefix(wrong.Expr, "(?<!")
+	switch {
+	case behind, wrong.Code == syntax.ErrInvalidPerlOp:
 		return fmt.Errorf("the regular expression %q needs look-around or the like, which RE2 lacks: %s", value, wrong.Expr)
-	case syntax.ErrInvalidEscape:
+	case wrong.Code == syntax.ErrInvalidEscape:
 		return fmt.Errorf("the regular expression %q needs a back reference or escape that RE2 lacks: %s", value, wrong.Expr)
 	}
 	return fmt.Errorf("the regular expression %q can't be read: %s: %s", value, wrong.Code, wrong.Expr)
@@ -317,6 +319,7 @@ func compareText(m modifiers, l, other *leaf) bool {
 		return strings.HasPrefix(a, b)
 	case endsWith:
 		return strings.HasSuffix(a, b)
+	default:
+		return a == b
 	}
-	return a == b
 }

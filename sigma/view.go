@@ -67,6 +67,7 @@ func (f *found) collect(n *value, path string) {
 				f.collect(child, rest)
 			}
 		}
+	default: // a scalar holds nothing
 	}
 }
 
