@@ -1,0 +1,98 @@
+// Package slack tells people in Slack.
+package slack
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/courier"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/secret"
+)
+
+// defaultAPI is where Slack's methods are, unless the configuration says otherwise.
+const defaultAPI = "https://slack.com/api"
+
+// Config says which Slack channel a name in a playbook stands for.
+type Config struct {
+	// API is where Slack's methods are; https://slack.com/api if empty.
+	API string `yaml:"api"`
+	// Token is the bot token (scope chat:write) for channels that are given by their id.
+	Token secret.Secret `yaml:"token"`
+	// Channels are the Slack channels by the name that playbooks use.
+	Channels map[string]Channel `yaml:"channels"`
+}
+
+// Channel is one Slack channel: an incoming webhook, or the id of a channel that the bot is in.
+type Channel struct {
+	Webhook secret.Secret `yaml:"webhook"`
+	ID      string        `yaml:"id"`
+}
+
+var channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{2,20}$`)
+
+// Slack sends to the configured channels.
+type Slack struct {
+	config  Config
+	courier *courier.Courier
+	sent    *memory
+}
+
+// New checks the configuration. Errors are Invalid and name the key.
+func New(c Config, courier *courier.Courier) (*Slack, error) {
+	if c.API == "" {
+		c.API = defaultAPI
+	}
+	c.API = strings.TrimSuffix(c.API, "/")
+	errs := []error{at("slack.api", checkURL(c.API))}
+	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
+		errs = append(errs, at("slack.channels."+name, c.check(c.Channels[name])))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fault.Wrap(fault.Invalid, err)
+	}
+	return &Slack{config: c, courier: courier, sent: newMemory()}, nil
+}
+
+func (c Config) check(channel Channel) error {
+	switch {
+	case channel.Webhook.IsZero() == (channel.ID == ""):
+		return fault.New(fault.Invalid, "needs either webhook or id")
+	case channel.ID == "":
+		return at("webhook", checkURL(channel.Webhook.Reveal()))
+	case !channelID.MatchString(channel.ID):
+		return fault.New(fault.Invalid, "id: %q is no channel's id such as C0123456789", channel.ID)
+	case c.Token.IsZero():
+		return fault.New(fault.Invalid, "id: needs slack.token, a bot token that may chat:write")
+	case !isToken(c.Token.Reveal()):
+		return fault.New(fault.Invalid, "id: slack.token is no token such as xoxb-...")
+	}
+	return nil
+}
+
+func checkURL(address string) error { return courier.CheckURL(address) }
+
+// isToken reports whether a text can stand in a header and may be a token.
+func isToken(text string) bool {
+	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
+}
+
+func at(key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}
+
+// Actions are what the package adds to an installation: none where no channel is configured.
+func (s *Slack) Actions() []action.Action {
+	if len(s.config.Channels) == 0 {
+		return nil
+	}
+	return []action.Action{&notify{s}}
+}
