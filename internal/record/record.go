@@ -31,6 +31,7 @@ const (
 	GuardrailChanged  Kind = "guardrail.changed" // freeze, unfreeze, protect, unprotect
 	SuppressionSet    Kind = "suppression.set"
 	LetterReplayed    Kind = "deadletter.replayed"
+	LetterDeleted     Kind = "deadletter.deleted"
 	NodeLost          Kind = "node.lost" // another node took over a dead one's runs
 )
 

@@ -103,18 +103,21 @@ func (s *session) wait(ctx context.Context, stepID string, who playbook.Approve,
 			pending = nil
 		}
 	}
-	if pending == nil {
-		asked, err := s.put(ctx, stepID, who, plans, hash)
-		if err != nil {
-			return ended, err
-		}
-		pending = asked
+	if pending != nil {
+		return s.await(ctx, *pending)
 	}
-	return s.await(ctx, *pending)
+	asked := s.put(stepID, who, plans, hash)
+	next, err := s.await(ctx, asked)
+	if err == nil && next == parked { // people are told when an answer can be taken
+		s.announce(ctx, Notice{
+			Kind: "approval", Approval: asked.ID, Title: "Approval needed: " + s.run.Playbook, Text: describe(plans), Token: asked.ID,
+		})
+	}
+	return next, err
 }
 
-// put writes the question down, then tells people. A crash in between tells them twice at most.
-func (s *session) put(ctx context.Context, stepID string, who playbook.Approve, plans []run.Plan, hash string) (*run.Approval, error) {
+// put notes the question for the next write, which parks the run.
+func (s *session) put(stepID string, who playbook.Approve, plans []run.Plan, hash string) run.Approval {
 	asked := run.Approval{
 		ID: s.NewID(), Run: s.run.ID, Incident: s.run.Incident, Step: stepID, Hash: hash, Plans: plans, Roles: who.By,
 		Asked: s.Now(), Otherwise: who.Otherwise, Answer: run.Pending,
@@ -130,14 +133,7 @@ func (s *session) put(ctx context.Context, stepID string, who playbook.Approve, 
 		"approval": asked.ID, "hash": hash, "roles": asked.Roles, "deadline": asked.Deadline, "otherwise": asked.Otherwise,
 		"plans": plans,
 	})
-	if err := s.write(ctx); err != nil {
-		return nil, err
-	}
-	s.announce(ctx, Notice{
-		Kind: "approval", Approval: asked.ID, Title: "Approval needed: " + s.run.Playbook,
-		Text: describe(plans), Token: asked.ID,
-	})
-	return &asked, nil
+	return asked
 }
 
 // await parks the run, or does what is to be done when nobody answered in time.

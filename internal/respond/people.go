@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/incident"
+	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/run"
 )
@@ -40,7 +42,7 @@ func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval,
 	if err := answerable(asked, a); err != nil {
 		return asked, err
 	}
-	journal, err := r.Journal.Load(ctx, asked.Run)
+	journal, err := r.parkedRun(ctx, asked.Run)
 	if err != nil {
 		return asked, err
 	}
@@ -49,9 +51,6 @@ func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval,
 		asked.Answer = run.Approved
 	}
 	next := journal.Run
-	if next.State != run.Waiting {
-		return asked, fault.New(fault.Conflict, "run %s is %s, it does not wait for an answer; look again", next.ID, next.State)
-	}
 	next.State, next.Reason, next.Wake, next.Updated = run.Ready, "", time.Time{}, r.Now()
 	next.Leg++
 	decided := record.New(r.Now(), record.ApprovalDecided, a.By, map[string]any{
@@ -62,6 +61,19 @@ func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval,
 		return asked, err
 	}
 	return asked, r.starter.Start(ctx, next.ID, next.Leg, next.Fence)
+}
+
+// parkedRun gives the journal of a run that waits for an answer. One that is just about to is waited for.
+func (r *Runner) parkedRun(ctx context.Context, runID string) (run.Journal, error) {
+	for attempt := 0; ; attempt++ {
+		journal, err := r.Journal.Load(ctx, runID)
+		if err != nil || journal.Run.State == run.Waiting {
+			return journal, err
+		}
+		if journal.Run.State != run.Ready || attempt > 6 || !pause(ctx, backoff(10*time.Millisecond, attempt, time.Second)) {
+			return journal, fault.New(fault.Conflict, "run %s is %s, it does not wait for an answer; look again", runID, journal.Run.State)
+		}
+	}
 }
 
 func answerable(asked run.Approval, a Answer) error {
@@ -83,9 +95,9 @@ func answerable(asked run.Approval, a Answer) error {
 }
 
 // Undo starts a run that takes back what other runs applied: one step, whole runs, or all of an incident.
-func (r *Runner) Undo(ctx context.Context, desk Desk, incident string, what run.Undoing, by string) (run.Run, error) {
+func (r *Runner) Undo(ctx context.Context, desk Desk, incidentID string, what run.Undoing, by string) (run.Run, error) {
 	if len(what.Runs) == 0 {
-		runs, err := desk.RunsOfIncident(ctx, incident)
+		runs, err := desk.RunsOfIncident(ctx, incidentID)
 		if err != nil {
 			return run.Run{}, err
 		}
@@ -96,7 +108,7 @@ func (r *Runner) Undo(ctx context.Context, desk Desk, incident string, what run.
 		}
 	}
 	if len(what.Runs) == 0 {
-		return run.Run{}, fault.New(fault.NotFound, "incident %s has no runs to undo", incident)
+		return run.Run{}, fault.New(fault.NotFound, "incident %s has no runs to undo", incidentID)
 	}
 	first, err := r.Journal.Load(ctx, what.Runs[0])
 	if err != nil {
@@ -122,6 +134,50 @@ func (r *Runner) Undo(ctx context.Context, desk Desk, incident string, what run.
 		return run.Run{}, err
 	}
 	return undo, r.starter.Start(ctx, undo.ID, undo.Leg, undo.Fence)
+}
+
+// Conclude does to an incident's runs what closing it means: those that wait are cancelled and, where it
+// was a false positive, what playbooks applied that say so is taken back. It gives the undoing run, nil if
+// there is none.
+func (r *Runner) Conclude(ctx context.Context, desk Desk, incidentID string, verdict incident.Verdict, by string) (*run.Run, error) {
+	runs, err := desk.RunsOfIncident(ctx, incidentID)
+	if err != nil {
+		return nil, err
+	}
+	var retract []string
+	for _, one := range runs {
+		if one.Kind != run.Playbook {
+			continue
+		}
+		if err := r.stop(ctx, one.ID, by); err != nil {
+			return nil, err
+		}
+		journal, err := r.Journal.Load(ctx, one.ID)
+		if err != nil {
+			return nil, err
+		}
+		book, err := r.playbook(journal)
+		if err != nil {
+			return nil, err
+		}
+		if verdict == incident.FalsePositive && book.OnFalsePositive == playbook.UndoChanges && r.changed(journal) {
+			retract = append(retract, one.ID)
+		}
+	}
+	if len(retract) == 0 {
+		return nil, nil //nolint:nilnil // nothing to take back
+	}
+	undo, err := r.Undo(ctx, desk, incidentID, run.Undoing{Runs: retract}, by)
+	return &undo, err
+}
+
+// changed reports whether a run changed the world, or may have.
+func (r *Runner) changed(j run.Journal) bool {
+	return slices.ContainsFunc(j.Steps, func(s run.Step) bool {
+		do, known := r.actions[s.Action]
+		return known && do.Spec().Effect.Changes() && s.Change != nil && !s.Change.Noop &&
+			(s.State == run.Done || s.State == run.Intended || s.State == run.Broken)
+	})
 }
 
 // stop cancels a run that waits, so that it doesn't apply again what is about to be taken back. One that

@@ -105,16 +105,15 @@ type Runner struct {
 	starter Starter
 	tracer  trace.Tracer
 
-	mu      sync.Mutex
-	active  map[string]bool               // runs being advanced by this process
-	parsed  map[string]*playbook.Playbook // by hash
-	stopped bool
+	mu     sync.Mutex
+	active map[string]int64              // the latest leg of each run that this process is at
+	parsed map[string]*playbook.Playbook // by hash
 }
 
 // New makes a runner. Connect must be called before the first leg is started.
 func New(o Options) *Runner {
 	r := &Runner{
-		Options: o, actions: make(map[string]action.Action, len(o.Actions)), active: map[string]bool{},
+		Options: o, actions: make(map[string]action.Action, len(o.Actions)), active: map[string]int64{},
 		parsed: map[string]*playbook.Playbook{}, tracer: otel.Tracer("riposte/respond"),
 	}
 	for _, a := range o.Actions {
@@ -135,10 +134,10 @@ func (r *Runner) Connect(s Starter) { r.starter = s }
 // Advance executes one leg of a run. It returns an error only where the leg should be executed again by
 // whoever comes next: the process is ending. Whatever else goes wrong is part of the run's journal.
 func (r *Runner) Advance(ctx context.Context, runID string, leg int64) error {
-	if !r.begin(runID) {
+	if !r.begin(runID, leg) {
 		return nil // this process is at it already
 	}
-	defer r.end(runID)
+	defer r.end(runID, leg)
 	for attempt := 0; ; attempt++ {
 		err := r.advance(ctx, runID, leg)
 		switch {
@@ -173,20 +172,23 @@ func (r *Runner) advance(ctx context.Context, runID string, leg int64) error {
 	return s.play(ctx)
 }
 
-func (r *Runner) begin(runID string) bool {
+// begin notes that this process is at a leg. The leg before may still be telling people what it did.
+func (r *Runner) begin(runID string, leg int64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.active[runID] {
+	if r.active[runID] >= leg {
 		return false
 	}
-	r.active[runID] = true
+	r.active[runID] = leg
 	return true
 }
 
-func (r *Runner) end(runID string) {
+func (r *Runner) end(runID string, leg int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.active, runID)
+	if r.active[runID] == leg {
+		delete(r.active, runID)
+	}
 }
 
 // playbook gives the version of the playbook that a run keeps.

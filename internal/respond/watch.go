@@ -71,7 +71,7 @@ func (w *Watch) look(ctx context.Context) error {
 		return fmt.Errorf("look for due runs: %w", err)
 	}
 	for _, r := range due {
-		if err := w.wake(ctx, r); err != nil {
+		if err := w.Runner.Wake(ctx, r); err != nil {
 			w.Runner.Logger.ErrorContext(ctx, "wake run", "run", r.ID, "err", err.Error())
 		}
 	}
@@ -104,24 +104,24 @@ func (w *Watch) takeOver(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// wake starts the next leg of a waiting or held run, or once more the leg of a ready one: nobody
-// has been at it for a while. The fence in the leg's name makes that a new start.
-func (w *Watch) wake(ctx context.Context, r run.Run) error {
-	if w.Runner.busy(r.ID) {
+// Wake starts the next leg of a waiting or held run now, or once more the leg of a ready one that nobody
+// has been at for a while: the fence in the leg's name makes that a new start.
+func (r *Runner) Wake(ctx context.Context, due run.Run) error {
+	if r.busy(due.ID) {
 		return nil
 	}
-	if r.State != run.Ready {
-		r.State, r.Reason, r.Wake, r.Updated = run.Ready, "", time.Time{}, w.Runner.Now()
-		r.Leg++
-		if err := w.Runner.Journal.Write(ctx, run.Entry{Run: r}); err != nil {
+	if due.State != run.Ready {
+		due.State, due.Reason, due.Wake, due.Updated = run.Ready, "", time.Time{}, r.Now()
+		due.Leg++
+		if err := r.Journal.Write(ctx, run.Entry{Run: due}); err != nil {
 			return err
 		}
 	}
-	return w.Runner.starter.Start(ctx, r.ID, r.Leg, r.Fence)
+	return r.starter.Start(ctx, due.ID, due.Leg, due.Fence)
 }
 
 func (r *Runner) busy(runID string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.active[runID]
+	return r.active[runID] > 0
 }

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/propagation"
+
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/finding"
 	"github.com/riposte-sec/riposte/internal/incident"
@@ -91,12 +93,22 @@ func (e *Engine) one(ctx context.Context, tx Tx, f finding.Finding, events map[s
 	if !news {
 		return run.Decision{}, false, nil
 	}
+	for i := range decision.Runs {
+		decision.Runs[i].Trace = traceparent(ctx)
+	}
 	for _, key := range f.Events {
 		if ev, ok := events[key]; ok {
 			decision.Events = append(decision.Events, ev)
 		}
 	}
 	return decision, true, tx.Save(ctx, decision)
+}
+
+// traceparent is the W3C trace context of the event's way, "" without one.
+func traceparent(ctx context.Context) string {
+	carrier := propagation.MapCarrier{}
+	propagation.TraceContext{}.Inject(ctx, carrier)
+	return carrier["traceparent"]
 }
 
 func (e *Engine) look(ctx context.Context, tx Tx, f finding.Finding, window time.Duration) (Known, error) {

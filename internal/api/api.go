@@ -1,0 +1,252 @@
+// Package api serves Riposte over HTTP: what people and programs see and decide. Its OpenAPI description
+// comes from this code, at /openapi.json.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"path"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/event"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/health"
+	"github.com/riposte-sec/riposte/internal/incident"
+	"github.com/riposte-sec/riposte/internal/respond"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/internal/store"
+)
+
+// Desk takes people's decisions about runs.
+type Desk interface {
+	Decide(ctx context.Context, desk respond.Desk, a respond.Answer) (run.Approval, error)
+	Undo(ctx context.Context, desk respond.Desk, incidentID string, what run.Undoing, by string) (run.Run, error)
+	Conclude(ctx context.Context, desk respond.Desk, incidentID string, v incident.Verdict, by string) (*run.Run, error)
+	Wake(ctx context.Context, held run.Run) error
+}
+
+// Options are a server's parts.
+type Options struct {
+	Store  *store.Store
+	Desk   Desk
+	Keeper *auth.Keeper
+	Board  *health.Board
+	// Replay reads a dead letter once more. It returns an error where the letter still can't be read.
+	Replay  func(ctx context.Context, letter event.Letter) error
+	Content Content
+	// Events, SNS and Metrics are served as they are; nil ones aren't there. SNS proves itself by its
+	// signatures.
+	Events  http.Handler
+	SNS     http.Handler
+	Metrics http.Handler
+	Version string
+	Now     func() time.Time
+	NewID   func() string
+	Logger  *slog.Logger
+}
+
+// Server serves the API.
+type Server struct {
+	Options
+	mux *http.ServeMux
+	api huma.API
+}
+
+// New makes a server.
+func New(o Options) *Server {
+	s := &Server{Options: o, mux: http.NewServeMux()}
+	config := huma.DefaultConfig("Riposte", o.Version)
+	config.Info.Description = "Detects security events in clouds and responds to them, safely. " +
+		"Every request needs a token (Authorization: Bearer rip_...) whose roles allow it."
+	config.Components = &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName)}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
+	config.Security = []map[string][]string{{"token": {}}}
+	config.DocsPath = "" // documentation pages would load scripts from elsewhere
+	config.CreateHooks = nil
+	s.api = humago.New(s.mux, config)
+	s.api.UseMiddleware(s.authenticate)
+	s.incidents()
+	s.runs()
+	s.rails()
+	s.letters()
+	s.ledger()
+	s.content()
+	s.plain()
+	return s
+}
+
+// ServeHTTP serves a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	s.mux.ServeHTTP(w, r)
+}
+
+// Document is the OpenAPI description, as JSON.
+func (s *Server) Document() ([]byte, error) {
+	text, err := json.MarshalIndent(s.api.OpenAPI(), "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("describe the API: %w", err)
+	}
+	return text, nil
+}
+
+// plain serves what isn't part of the described API.
+func (s *Server) plain() {
+	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	s.mux.HandleFunc("GET /readyz", s.ready)
+	if s.Events != nil {
+		s.mux.Handle("POST /v1/events", s.sender(s.Events))
+	}
+	if s.SNS != nil {
+		s.mux.Handle("POST /v1/sns", s.SNS)
+	}
+	if s.Metrics != nil {
+		s.mux.Handle("GET /metrics", s.only(auth.ReadMetrics, s.Metrics))
+	}
+}
+
+// ready answers 200 if every part works, otherwise 503. What is wrong is told to whoever has a token.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	states, ready := s.Board.States()
+	status := http.StatusOK
+	if !ready {
+		status = http.StatusServiceUnavailable
+	}
+	body := map[string]any{"ready": ready}
+	if who, err := s.Keeper.Who(r); err == nil && who.May(auth.ReadIncidents) {
+		body["parts"] = states
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // whoever asked is gone then
+}
+
+// only lets those pass whose token has a permission.
+func (s *Server) only(need auth.Permission, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who, err := s.Keeper.Who(r)
+		if err == nil && !who.May(need) {
+			err = forbidden(who, need)
+		}
+		if err != nil {
+			status, detail := problemOf(err)
+			http.Error(w, detail, status)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+type identityKey struct{}
+
+// authenticate lets a request pass whose token has the operation's permission.
+func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
+	request, _ := humago.Unwrap(ctx)
+	who, err := s.Keeper.Who(request)
+	need, _ := ctx.Operation().Metadata["permission"].(auth.Permission)
+	if err == nil && !who.May(need) {
+		err = forbidden(who, need)
+	}
+	if err != nil {
+		status, detail := problemOf(err)
+		if status == http.StatusUnauthorized {
+			ctx.SetHeader("WWW-Authenticate", "Bearer")
+		}
+		if writing := huma.WriteErr(s.api, ctx, status, detail); writing != nil {
+			s.Logger.WarnContext(ctx.Context(), "answer", "err", writing.Error())
+		}
+		return
+	}
+	next(huma.WithValue(ctx, identityKey{}, who))
+}
+
+func forbidden(who auth.Identity, need auth.Permission) error {
+	return fault.New(fault.Denied, "%s has no role that allows %s", who.Name, need)
+}
+
+// register adds an operation. need is what its caller must be allowed.
+func register[I, O any](s *Server, method, at, summary string, need auth.Permission, do func(context.Context, auth.Identity, *I) (*O, error)) {
+	operation := huma.Operation{
+		OperationID: operationID(method, at), Method: method, Path: at, Summary: summary,
+		Description: "Needs the permission " + string(need) + ".",
+		Metadata:    map[string]any{"permission": need}, Tags: []string{strings.Split(at, "/")[2]},
+	}
+	huma.Register(s.api, operation, func(ctx context.Context, in *I) (*O, error) {
+		who, _ := ctx.Value(identityKey{}).(auth.Identity)
+		out, err := do(ctx, who, in)
+		if err != nil {
+			return nil, s.problem(ctx, operation.OperationID, err)
+		}
+		return out, nil
+	})
+}
+
+func operationID(method, at string) string {
+	id := strings.ToLower(method)
+	for part := range strings.SplitSeq(strings.TrimPrefix(at, "/v1/"), "/") {
+		id += "-" + strings.Trim(part, "{}")
+	}
+	return id
+}
+
+func (s *Server) problem(ctx context.Context, operation string, err error) error {
+	status, detail := problemOf(err)
+	if status >= http.StatusInternalServerError {
+		s.Logger.ErrorContext(ctx, "request failed", "operation", operation, "err", err.Error())
+	}
+	return huma.NewError(status, detail)
+}
+
+// problemOf maps an error to a status and to what a user may read of it.
+func problemOf(err error) (status int, detail string) {
+	detail = fault.Message(err)
+	if hinted, ok := errors.AsType[*fault.Error](err); ok && hinted.Hint != "" && hinted.Kind != fault.Internal {
+		detail += " (" + hinted.Hint + ")"
+	}
+	if errors.Is(err, auth.ErrUnauthenticated) {
+		return http.StatusUnauthorized, detail
+	}
+	switch fault.KindOf(err) {
+	case fault.Invalid:
+		return http.StatusBadRequest, detail
+	case fault.NotFound:
+		return http.StatusNotFound, detail
+	case fault.Denied:
+		return http.StatusForbidden, detail
+	case fault.Conflict:
+		return http.StatusConflict, detail
+	case fault.Transient:
+		return http.StatusServiceUnavailable, detail
+	case fault.Internal:
+	}
+	return http.StatusInternalServerError, detail
+}
+
+// schemaName tells types of one name in two packages apart.
+func schemaName(t reflect.Type, hint string) string {
+	name := huma.DefaultSchemaNamer(t, hint)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	if !strings.HasPrefix(t.PkgPath(), "github.com/riposte-sec/riposte/") || strings.Contains(t.Name(), "[") {
+		return name
+	}
+	home := path.Base(t.PkgPath())
+	if home == "api" || strings.EqualFold(home, name) {
+		return name
+	}
+	return strings.ToUpper(home[:1]) + home[1:] + name
+}

@@ -1,0 +1,144 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/entity"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/record"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/internal/store"
+)
+
+// Freeze asks to stop every change within a scope.
+type Freeze struct {
+	Scope  string `json:"scope" enum:"everything,account,playbook"`
+	Value  string `json:"value,omitempty" maxLength:"200" doc:"account id or playbook name"`
+	Reason string `json:"reason" minLength:"1" maxLength:"4000"`
+	For    string `json:"for,omitempty" doc:"how long, such as 2h; until lifted if absent"`
+}
+
+// Protect asks that no action may change some entities. Every field that is set must match.
+type Protect struct {
+	Kind    string `json:"kind,omitempty" maxLength:"40" doc:"kind of entity, such as instance"`
+	Name    string `json:"name,omitempty" maxLength:"300" doc:"pattern on the entity's id, with *"`
+	ARN     string `json:"arn,omitempty" maxLength:"600" doc:"pattern on its ARN, with *"`
+	Account string `json:"account,omitempty" maxLength:"12"`
+	Tag     string `json:"tag,omitempty" maxLength:"400" doc:"key, or key=value"`
+	Reason  string `json:"reason" minLength:"1" maxLength:"4000"`
+}
+
+func (s *Server) rails() {
+	register(s, http.MethodGet, "/v1/freezes", "List freezes in force", auth.ReadIncidents, s.listFreezes)
+	register(s, http.MethodPost, "/v1/freezes", "Freeze everything, an account or a playbook", auth.Freeze, s.freeze)
+	register(s, http.MethodDelete, "/v1/freezes/{id}", "Lift a freeze; held runs go on", auth.Unfreeze, s.unfreeze)
+	register(s, http.MethodGet, "/v1/protections", "List what no action may change", auth.ReadIncidents, s.listProtections)
+	register(s, http.MethodPost, "/v1/protections", "Protect entities from every action", auth.Protect, s.protect)
+	register(s, http.MethodDelete, "/v1/protections/{id}", "End a protection", auth.Protect, s.unprotect)
+}
+
+func (s *Server) listFreezes(ctx context.Context, _ auth.Identity, _ *struct{}) (*Body[store.Page[guardrail.Freeze]], error) {
+	list, err := s.Store.Freezes(ctx)
+	return &Body[store.Page[guardrail.Freeze]]{Body: store.Page[guardrail.Freeze]{Items: orEmpty(list)}}, err
+}
+
+func (s *Server) freeze(ctx context.Context, who auth.Identity, in *struct{ Body Freeze }) (*Body[guardrail.Freeze], error) {
+	f := guardrail.Freeze{
+		ID: in.Body.Scope, Scope: guardrail.Scope(in.Body.Scope), Value: in.Body.Value, Reason: in.Body.Reason, By: who.Name, At: s.Now(),
+	}
+	switch {
+	case f.Scope == guardrail.Everything && f.Value != "":
+		return nil, fault.New(fault.Invalid, "a freeze of everything has no value")
+	case f.Scope != guardrail.Everything && f.Value == "":
+		return nil, fault.New(fault.Invalid, "name the %s to freeze in value", f.Scope)
+	case f.Scope != guardrail.Everything:
+		f.ID += ":" + f.Value
+	}
+	if in.Body.For != "" {
+		d, err := time.ParseDuration(in.Body.For)
+		if err != nil || d <= 0 {
+			return nil, fault.New(fault.Invalid, "for: %q is not a duration such as 2h", in.Body.For)
+		}
+		f.Until = s.Now().Add(d)
+	}
+	err := s.Store.SetFreeze(ctx, f, record.New(s.Now(), record.GuardrailChanged, who.Name, map[string]any{"set": "freeze", "freeze": f}))
+	return &Body[guardrail.Freeze]{Body: f}, err
+}
+
+func (s *Server) unfreeze(ctx context.Context, who auth.Identity, in *struct {
+	ID     string `path:"id" maxLength:"300"`
+	Reason string `query:"reason" maxLength:"4000"`
+},
+) (*Body[Done], error) {
+	lifted := record.New(s.Now(), record.GuardrailChanged, who.Name, map[string]any{"lifted": "freeze", "id": in.ID, "reason": in.Reason})
+	if err := s.Store.LiftFreeze(ctx, in.ID, lifted); err != nil {
+		return nil, err
+	}
+	return &Body[Done]{Body: Done{Done: true}}, s.wakeHeld(ctx)
+}
+
+// wakeHeld lets held runs look at the guardrails again now, not when they would have by themselves.
+func (s *Server) wakeHeld(ctx context.Context) error {
+	held, err := s.Store.Runs(ctx, store.RunFilter{States: []run.State{run.Held}, Limit: 500})
+	if err != nil {
+		return err
+	}
+	for _, r := range held.Items {
+		if err := s.Desk.Wake(ctx, r); err != nil && !fault.Is(err, fault.Conflict) {
+			s.Logger.WarnContext(ctx, "wake held run", "run", r.ID, "err", err.Error()) // it wakes by itself
+		}
+	}
+	return nil
+}
+
+// Done says that it is done.
+type Done struct {
+	Done bool `json:"done"`
+}
+
+func (s *Server) listProtections(ctx context.Context, _ auth.Identity, _ *struct{}) (*Body[store.Page[guardrail.Protection]], error) {
+	list, err := s.Store.Protections(ctx)
+	return &Body[store.Page[guardrail.Protection]]{Body: store.Page[guardrail.Protection]{Items: orEmpty(list)}}, err
+}
+
+func (s *Server) protect(ctx context.Context, who auth.Identity, in *struct{ Body Protect }) (*Body[guardrail.Protection], error) {
+	p := guardrail.Protection{
+		ID: s.NewID(), Kind: entity.Kind(in.Body.Kind), Name: in.Body.Name, ARN: in.Body.ARN, Account: in.Body.Account, Tag: in.Body.Tag,
+		Reason: in.Body.Reason, By: who.Name, At: s.Now(),
+	}
+	if err := checkProtection(p); err != nil {
+		return nil, err
+	}
+	err := s.Store.Protect(ctx, p, record.New(s.Now(), record.GuardrailChanged, who.Name, map[string]any{"set": "protection", "protection": p}))
+	return &Body[guardrail.Protection]{Body: p}, err
+}
+
+func checkProtection(p guardrail.Protection) error {
+	if p.Kind == "" && p.Name == "" && p.ARN == "" && p.Account == "" && p.Tag == "" {
+		return fault.WithHint(fault.New(fault.Invalid, "a protection of everything is a freeze"), "freeze everything instead")
+	}
+	if p.Kind != "" && !slices.Contains(entity.Kinds(), p.Kind) {
+		return fault.New(fault.Invalid, "kind: %q is no kind of entity", p.Kind)
+	}
+	return nil
+}
+
+func (s *Server) unprotect(ctx context.Context, who auth.Identity, in *struct {
+	ID string `path:"id" maxLength:"300"`
+},
+) (*Body[Done], error) {
+	err := s.Store.Unprotect(ctx, in.ID, record.New(s.Now(), record.GuardrailChanged, who.Name, map[string]any{"lifted": "protection", "id": in.ID}))
+	return &Body[Done]{Body: Done{Done: err == nil}}, err
+}
+
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
