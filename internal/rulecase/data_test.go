@@ -1,0 +1,130 @@
+package rulecase_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/riposte-sec/riposte/internal/awslog"
+	"github.com/riposte-sec/riposte/sigma"
+)
+
+// simulated says, for each recording of one attack technique, which of our rules find it. CloudTrail tells
+// of all of them.
+var simulated = map[string][]string{
+	"aws.credential-access.ec2-get-password-data":                 {"ec2-password-data-read"},
+	"aws.credential-access.ec2-steal-instance-credentials":        {"instance-role-recon", "ssm-command-sent"},
+	"aws.credential-access.secretsmanager-batch-retrieve-secrets": {"secrets-batch-retrieved"},
+	"aws.credential-access.ssm-retrieve-securestring-parameters":  {"ssm-parameters-decrypted-in-bulk"},
+	"aws.defense-evasion.cloudtrail-delete":                       {"cloudtrail-stopped"},
+	"aws.defense-evasion.cloudtrail-event-selectors":              {"cloudtrail-selectors-narrowed"},
+	"aws.defense-evasion.dns-delete-logs":                         {"dns-query-logs-deleted"},
+	"aws.defense-evasion.organizations-leave":                     {"organization-leave"},
+	"aws.defense-evasion.vpc-remove-flow-logs":                    {"vpc-flow-logs-deleted"},
+	"aws.execution.ec2-launch-unusual-instances":                  {"ec2-unusual-instances-launched"},
+	"aws.execution.ec2-user-data":                                 {"ec2-user-data-changed"},
+	"aws.execution.ssm-send-command":                              {"ssm-command-sent"},
+	"aws.exfiltration.ec2-security-group-open-port-22-ingress":    {"security-group-opened"},
+	"aws.exfiltration.ec2-share-ami":                              {"ami-shared"},
+	"aws.exfiltration.ec2-share-ebs-snapshot":                     {"ebs-snapshot-shared"},
+	"aws.impact.bedrock-invoke-model":                             {"bedrock-model-access-requested"},
+	"aws.initial-access.console-login-without-mfa":                {"console-login-without-mfa"},
+	"aws.lateral-movement.ec2-instance-connect":                   {"ec2-instance-connect-key-sent"},
+	"aws.persistence.iam-backdoor-role":                           {"iam-role-trust-backdoored"},
+	"aws.persistence.iam-backdoor-user":                           {"iam-user-backdoored"},
+	"aws.persistence.iam-create-admin-user":                       {"iam-admin-policy-attached", "iam-user-backdoored"},
+	"aws.persistence.iam-create-user-login-profile":               {"iam-login-profile-created"},
+	"aws.persistence.lambda-backdoor-function":                    {"lambda-opened"},
+	"aws.persistence.lambda-layer-extension":                      {"lambda-layer-added"},
+	"aws.persistence.rolesanywhere-create-trust-anchor":           {"rolesanywhere-trust-anchor-created"},
+	"aws.persistence.sts-federation-token":                        {"federation-token-created"},
+	"aws.privilege-escalation.iam-update-user-login-profile":      {"iam-login-profile-changed"},
+}
+
+// found counts, by rule, the events of a folder of recordings that our rules find, for each of its files.
+func found(t *testing.T, folder string) (byFile map[string]map[string]int, events int) {
+	t.Helper()
+	paths, err := filepath.Glob(filepath.Join("../../../shared/data/cloudtrail", folder, "*.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(paths) == 0 {
+		t.Skip("the shared data isn't here")
+	}
+	rules, _ := shipped(t)
+	set, err := sigma.NewSet(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byFile = map[string]map[string]int{}
+	for _, path := range paths {
+		counts := map[string]int{}
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = awslog.File(file, awslog.Limits{}, func(p awslog.Piece) error {
+			e, err := sigma.ParseEvent(p.Raw)
+			if err != nil {
+				return err
+			}
+			events++
+			for _, hit := range set.Evaluate(e, "aws", "cloudtrail", "") {
+				counts[strings.TrimPrefix(name(hit.Rule), "riposte-aws-")]++
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if err := file.Close(); err != nil {
+			t.Fatal(err)
+		}
+		byFile[strings.TrimSuffix(filepath.Base(path), ".json")] = counts
+	}
+	return byFile, events
+}
+
+func TestSimulatedTechniquesAreFound(t *testing.T) {
+	byFile, _ := found(t, "stratus")
+	got := map[string][]string{}
+	for file, counts := range byFile {
+		for rule := range counts {
+			got[file] = append(got[file], rule)
+		}
+		slices.Sort(got[file])
+	}
+	if diff := cmp.Diff(simulated, got); diff != "" {
+		t.Errorf("rules by technique (-want +got):\n%s", diff)
+	}
+}
+
+// TestNoise bounds what our rules say of a whole account during a simulated attack: 2,900 events, of which
+// most are the terraform that builds and clears away the scene.
+func TestNoise(t *testing.T) {
+	// Each of these is one technique that asks for many instances in a row.
+	bounds := map[string]int{"ec2-password-data-read": 29, "ec2-user-data-read": 15}
+	const bound, most = 5, 80
+	byFile, events := found(t, "invictus")
+	total := map[string]int{}
+	sum := 0
+	for _, counts := range byFile {
+		for rule, count := range counts {
+			total[rule] += count
+			sum += count
+		}
+	}
+	for rule, count := range total {
+		if limit := max(bounds[rule], bound); count > limit {
+			t.Errorf("%s finds %d events of %d, want %d at most", rule, count, events, limit)
+		}
+	}
+	if sum > most {
+		t.Errorf("all rules find %d events of %d, want %d at most", sum, events, most)
+	}
+	t.Logf("%d of %d events: %v", sum, events, total)
+}
