@@ -32,5 +32,7 @@
 //
 // Events are written by attackers. Their depth and the number of their values are bounded, large objects are
 // indexed, wildcards match without backtracking over earlier stars, values reported in a [Match] are cut.
+// fieldref with contains, startswith or endswith gives up after 64 MiB of comparisons in one event, and then
+// doesn't match.
 // Rules, sets and events are immutable once made, and safe for concurrent use.
 package sigma

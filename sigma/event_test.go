@@ -87,3 +87,21 @@ func TestNewEvent(t *testing.T) {
 		}
 	}
 }
+
+// TestReferencesBetweenLongLists would not end if each value were compared with each.
+func TestReferencesBetweenLongLists(t *testing.T) {
+	list := func(prefix, last string) string {
+		var b strings.Builder
+		for i := range 80_000 {
+			fmt.Fprintf(&b, "\"%s%d\",", prefix, i)
+		}
+		return "[" + b.String() + `"` + last + `"]`
+	}
+	e := parseEvent(t, []byte(`{"a":`+list("x", "same")+`,"b":`+list("y", "SAME")+`,"c":`+list("z", "other")+`}`))
+	for item, want := range map[string]bool{"a|fieldref: b": true, "a|fieldref: c": false, "a|fieldref|contains: c": false} {
+		r := parseOne(t, ruleText("s: {'"+strings.Replace(item, ":", "':", 1)+"}\ncondition: s"), sigma.Options{})
+		if _, got := r.Match(e); got != want {
+			t.Errorf("%s: got %v, want %v", item, got, want)
+		}
+	}
+}

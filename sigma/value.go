@@ -233,11 +233,7 @@ func patternAtom(written string, list []rune, m modifiers) atom {
 	p := newPattern(list, m)
 	a := atom{written: written}
 	a.literal, a.isLiteral = p.literal()
-	if p.cased {
-		a.find = onLeaf(func(l *leaf) bool { return p.match(l.original()) })
-	} else {
-		a.find = onLeaf(func(l *leaf) bool { return p.match(l.fold()) })
-	}
+	a.find = onLeaf(func(l *leaf) bool { return p.match(l.compared(p.cased)) })
 	return a
 }
 
@@ -287,39 +283,4 @@ func networkAtom(value string) ([]atom, error) {
 		address = address.WithZone("")
 		return network.Contains(address) || network.Contains(address.Unmap())
 	})}}, nil
-}
-
-// referenceAtom compares with another field of the event.
-func referenceAtom(name string, m modifiers) ([]atom, error) {
-	if name == "" {
-		return nil, errors.New("fieldref needs the name of a field")
-	}
-	return []atom{{written: name, find: func(v *view, f *found) (*leaf, bool) {
-		other := v.field(name)
-		return onLeaf(func(l *leaf) bool {
-			for i := range other.leaves {
-				if o := &other.leaves[i]; !o.null() && compareText(m, l, o) {
-					return true
-				}
-			}
-			return false
-		})(v, f)
-	}}}, nil
-}
-
-func compareText(m modifiers, l, other *leaf) bool {
-	a, b := l.original(), other.original()
-	if !m.cased {
-		a, b = l.fold(), other.fold()
-	}
-	switch m.operator {
-	case contains:
-		return strings.Contains(a, b)
-	case startsWith:
-		return strings.HasPrefix(a, b)
-	case endsWith:
-		return strings.HasSuffix(a, b)
-	default:
-		return a == b
-	}
 }

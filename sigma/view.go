@@ -120,6 +120,14 @@ func (l *leaf) fold() string {
 	return l.folded
 }
 
+// compared is the text of a comparison that minds case, or doesn't.
+func (l *leaf) compared(cased bool) string {
+	if cased {
+		return l.original()
+	}
+	return l.fold()
+}
+
 // number is the text that equals that of a rule's number.
 func (l *leaf) number() string {
 	if l.node != nil && l.node.kind == kindNumber {
