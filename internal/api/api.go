@@ -20,6 +20,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/respond"
@@ -44,6 +45,8 @@ type Options struct {
 	// Replay reads a dead letter once more. It returns an error where the letter still can't be read.
 	Replay  func(ctx context.Context, letter event.Letter) error
 	Content Content
+	// Fixed are protections that nobody can lift: what Riposte stands on, what the configuration protects.
+	Fixed []guardrail.Protection
 	// Events, SNS and Metrics are served as they are; nil ones aren't there. SNS proves itself by its
 	// signatures.
 	Events  http.Handler
@@ -114,7 +117,7 @@ func (s *Server) plain() {
 		s.mux.Handle("POST /v1/sns", s.SNS)
 	}
 	if s.Metrics != nil {
-		s.mux.Handle("GET /metrics", s.only(auth.ReadMetrics, s.Metrics))
+		s.mux.Handle("GET /metrics", s.only(auth.MetricsRead, s.Metrics))
 	}
 }
 
@@ -126,7 +129,7 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	body := map[string]any{"ready": ready}
-	if who, err := s.Keeper.Who(r); err == nil && who.May(auth.ReadIncidents) {
+	if who, err := s.Keeper.Who(r); err == nil && who.May(auth.IncidentsRead) {
 		body["parts"] = states
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -138,8 +141,8 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 func (s *Server) only(need auth.Permission, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who, err := s.Keeper.Who(r)
-		if err == nil && !who.May(need) {
-			err = forbidden(who, need)
+		if err == nil {
+			err = who.Check(need)
 		}
 		if err != nil {
 			status, detail := problemOf(err)
@@ -157,8 +160,8 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	request, _ := humago.Unwrap(ctx)
 	who, err := s.Keeper.Who(request)
 	need, _ := ctx.Operation().Metadata["permission"].(auth.Permission)
-	if err == nil && !who.May(need) {
-		err = forbidden(who, need)
+	if err == nil {
+		err = who.Check(need)
 	}
 	if err != nil {
 		status, detail := problemOf(err)
@@ -171,10 +174,6 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	next(huma.WithValue(ctx, identityKey{}, who))
-}
-
-func forbidden(who auth.Identity, need auth.Permission) error {
-	return fault.New(fault.Denied, "%s has no role that allows %s", who.Name, need)
 }
 
 // register adds an operation. need is what its caller must be allowed.
@@ -215,6 +214,9 @@ func problemOf(err error) (status int, detail string) {
 	detail = fault.Message(err)
 	if hinted, ok := errors.AsType[*fault.Error](err); ok && hinted.Hint != "" && hinted.Kind != fault.Internal {
 		detail += " (" + hinted.Hint + ")"
+	}
+	if errors.Is(err, auth.ErrTooMany) {
+		return http.StatusTooManyRequests, detail
 	}
 	if errors.Is(err, auth.ErrUnauthenticated) {
 		return http.StatusUnauthorized, detail

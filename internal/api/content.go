@@ -56,20 +56,20 @@ type Me struct {
 }
 
 func (s *Server) content() {
-	register(s, http.MethodGet, "/v1/me", "Show who you are to Riposte", auth.ReadIncidents, func(_ context.Context, who auth.Identity, _ *struct{}) (*Body[Me], error) {
+	register(s, http.MethodGet, "/v1/me", "Show who you are to Riposte", auth.IncidentsRead, func(_ context.Context, who auth.Identity, _ *struct{}) (*Body[Me], error) {
 		me := Me{Name: who.Name, Version: s.Version, Roles: []string{}}
 		for _, role := range who.Roles {
 			me.Roles = append(me.Roles, string(role))
 		}
 		return &Body[Me]{Body: me}, nil
 	})
-	register(s, http.MethodGet, "/v1/rules", "List the rules in force", auth.ReadConfig, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Rule]], error) {
+	register(s, http.MethodGet, "/v1/rules", "List the rules in force", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Rule]], error) {
 		return &Body[store.Page[Rule]]{Body: store.Page[Rule]{Items: orEmpty(s.Content.Rules)}}, nil
 	})
-	register(s, http.MethodGet, "/v1/playbooks", "List the playbooks in force", auth.ReadConfig, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Playbook]], error) {
+	register(s, http.MethodGet, "/v1/playbooks", "List the playbooks in force", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Playbook]], error) {
 		return &Body[store.Page[Playbook]]{Body: store.Page[Playbook]{Items: orEmpty(s.Content.Playbooks)}}, nil
 	})
-	register(s, http.MethodGet, "/v1/actions", "List the actions that playbooks can use", auth.ReadConfig, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Action]], error) {
+	register(s, http.MethodGet, "/v1/actions", "List the actions that playbooks can use", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Action]], error) {
 		return &Body[store.Page[Action]]{Body: store.Page[Action]{Items: orEmpty(s.Content.Actions)}}, nil
 	})
 }

@@ -72,11 +72,11 @@ type oneIncident struct {
 }
 
 func (s *Server) incidents() {
-	register(s, http.MethodGet, "/v1/incidents", "List incidents, the last opened first", auth.ReadIncidents, s.listIncidents)
-	register(s, http.MethodGet, "/v1/incidents/{id}", "Show an incident with findings, runs and timeline", auth.ReadIncidents, s.showIncident)
-	register(s, http.MethodPost, "/v1/incidents/{id}/close", "Close an incident with a verdict", auth.WriteIncidents, s.closeIncident)
-	register(s, http.MethodPost, "/v1/incidents/{id}/undo", "Take back all that was applied in an incident", auth.UndoRuns, s.undoIncident)
-	register(s, http.MethodGet, "/v1/findings/{id}", "Show a finding with the events behind it", auth.ReadIncidents, s.showFinding)
+	register(s, http.MethodGet, "/v1/incidents", "List incidents, the last opened first", auth.IncidentsRead, s.listIncidents)
+	register(s, http.MethodGet, "/v1/incidents/{id}", "Show an incident with findings, runs and timeline", auth.IncidentsRead, s.showIncident)
+	register(s, http.MethodPost, "/v1/incidents/{id}/close", "Close an incident with a verdict", auth.IncidentsWrite, s.closeIncident)
+	register(s, http.MethodPost, "/v1/incidents/{id}/undo", "Take back all that was applied in an incident", auth.RunsUndo, s.undoIncident)
+	register(s, http.MethodGet, "/v1/findings/{id}", "Show a finding with the events behind it", auth.IncidentsRead, s.showFinding)
 }
 
 func (s *Server) listIncidents(ctx context.Context, _ auth.Identity, q *incidentsQuery) (*Body[store.Page[incident.Incident]], error) {

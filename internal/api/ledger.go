@@ -34,11 +34,11 @@ type Verified struct {
 }
 
 func (s *Server) ledger() {
-	register(s, http.MethodGet, "/v1/ledger", "List entries of the ledger in their order", auth.ReadLedger, s.listLedger)
-	register(s, http.MethodGet, "/v1/ledger/checkpoint", "Show the ledger's signed head", auth.ReadLedger, s.checkpoint)
-	register(s, http.MethodGet, "/v1/ledger/verify", "Verify the ledger in its place", auth.ReadLedger, s.verifyLedger)
-	register(s, http.MethodGet, "/v1/ledger/export", "Export the ledger for verification offline", auth.ReadLedger, s.exportLedger)
-	register(s, http.MethodGet, "/v1/ledger/proof/{seq}", "Prove that an entry is in the ledger", auth.ReadLedger, s.proveEntry)
+	register(s, http.MethodGet, "/v1/ledger", "List entries of the ledger in their order", auth.LedgerRead, s.listLedger)
+	register(s, http.MethodGet, "/v1/ledger/checkpoint", "Show the ledger's signed head", auth.LedgerRead, s.checkpoint)
+	register(s, http.MethodGet, "/v1/ledger/verify", "Verify the ledger in its place", auth.LedgerRead, s.verifyLedger)
+	register(s, http.MethodGet, "/v1/ledger/export", "Export the ledger for verification offline", auth.LedgerRead, s.exportLedger)
+	register(s, http.MethodGet, "/v1/ledger/proof/{seq}", "Prove that an entry is in the ledger", auth.LedgerRead, s.proveEntry)
 }
 
 func (s *Server) listLedger(ctx context.Context, _ auth.Identity, q *struct {

@@ -21,10 +21,10 @@ type oneLetter struct {
 }
 
 func (s *Server) letters() {
-	register(s, http.MethodGet, "/v1/deadletters", "List records that could not be read", auth.ReadLetters, s.listLetters)
-	register(s, http.MethodGet, "/v1/deadletters/{id}", "Show a dead letter with its bytes", auth.ReadLetters, s.showLetter)
-	register(s, http.MethodPost, "/v1/deadletters/{id}/replay", "Read a dead letter once more", auth.ReplayLetters, s.replayLetter)
-	register(s, http.MethodDelete, "/v1/deadletters/{id}", "Throw a dead letter away", auth.ReplayLetters, s.deleteLetter)
+	register(s, http.MethodGet, "/v1/deadletters", "List records that could not be read", auth.LettersRead, s.listLetters)
+	register(s, http.MethodGet, "/v1/deadletters/{id}", "Show a dead letter with its bytes", auth.LettersRead, s.showLetter)
+	register(s, http.MethodPost, "/v1/deadletters/{id}/replay", "Read a dead letter once more", auth.LettersReplay, s.replayLetter)
+	register(s, http.MethodDelete, "/v1/deadletters/{id}", "Throw a dead letter away", auth.LettersReplay, s.deleteLetter)
 }
 
 func (s *Server) listLetters(ctx context.Context, _ auth.Identity, q *struct {

@@ -34,12 +34,12 @@ type Protect struct {
 }
 
 func (s *Server) rails() {
-	register(s, http.MethodGet, "/v1/freezes", "List freezes in force", auth.ReadIncidents, s.listFreezes)
-	register(s, http.MethodPost, "/v1/freezes", "Freeze everything, an account or a playbook", auth.Freeze, s.freeze)
-	register(s, http.MethodDelete, "/v1/freezes/{id}", "Lift a freeze; held runs go on", auth.Unfreeze, s.unfreeze)
-	register(s, http.MethodGet, "/v1/protections", "List what no action may change", auth.ReadIncidents, s.listProtections)
-	register(s, http.MethodPost, "/v1/protections", "Protect entities from every action", auth.Protect, s.protect)
-	register(s, http.MethodDelete, "/v1/protections/{id}", "End a protection", auth.Protect, s.unprotect)
+	register(s, http.MethodGet, "/v1/freezes", "List freezes in force", auth.RailsRead, s.listFreezes)
+	register(s, http.MethodPost, "/v1/freezes", "Freeze everything, an account or a playbook", auth.RailsFreeze, s.freeze)
+	register(s, http.MethodDelete, "/v1/freezes/{id}", "Lift a freeze; held runs go on", auth.RailsUnfreeze, s.unfreeze)
+	register(s, http.MethodGet, "/v1/protections", "List what no action may change", auth.RailsRead, s.listProtections)
+	register(s, http.MethodPost, "/v1/protections", "Protect entities from every action", auth.RailsProtect, s.protect)
+	register(s, http.MethodDelete, "/v1/protections/{id}", "End a protection", auth.RailsProtect, s.unprotect)
 }
 
 func (s *Server) listFreezes(ctx context.Context, _ auth.Identity, _ *struct{}) (*Body[store.Page[guardrail.Freeze]], error) {
@@ -103,6 +103,7 @@ type Done struct {
 
 func (s *Server) listProtections(ctx context.Context, _ auth.Identity, _ *struct{}) (*Body[store.Page[guardrail.Protection]], error) {
 	list, err := s.Store.Protections(ctx)
+	list = append(list, s.Fixed...)
 	return &Body[store.Page[guardrail.Protection]]{Body: store.Page[guardrail.Protection]{Items: orEmpty(list)}}, err
 }
 

@@ -28,13 +28,13 @@ type oneRun struct {
 }
 
 func (s *Server) runs() {
-	register(s, http.MethodGet, "/v1/runs", "List runs, the last created first", auth.ReadIncidents, s.listRuns)
-	register(s, http.MethodGet, "/v1/runs/{id}", "Show a run with its steps", auth.ReadIncidents, s.showRun)
-	register(s, http.MethodPost, "/v1/runs/{id}/undo", "Take back what a run, or one step of it, applied", auth.UndoRuns, s.undoRun)
-	register(s, http.MethodGet, "/v1/approvals", "List questions to people, the last asked first", auth.ReadIncidents, s.listApprovals)
-	register(s, http.MethodGet, "/v1/approvals/{id}", "Show a question with its exact plans", auth.ReadIncidents, s.showApproval)
-	register(s, http.MethodPost, "/v1/approvals/{id}/approve", "Approve exactly the plans of a question", auth.ApproveRuns, s.answer(true))
-	register(s, http.MethodPost, "/v1/approvals/{id}/deny", "Deny the plans of a question", auth.ApproveRuns, s.answer(false))
+	register(s, http.MethodGet, "/v1/runs", "List runs, the last created first", auth.IncidentsRead, s.listRuns)
+	register(s, http.MethodGet, "/v1/runs/{id}", "Show a run with its steps", auth.IncidentsRead, s.showRun)
+	register(s, http.MethodPost, "/v1/runs/{id}/undo", "Take back what a run, or one step of it, applied", auth.RunsUndo, s.undoRun)
+	register(s, http.MethodGet, "/v1/approvals", "List questions to people, the last asked first", auth.IncidentsRead, s.listApprovals)
+	register(s, http.MethodGet, "/v1/approvals/{id}", "Show a question with its exact plans", auth.IncidentsRead, s.showApproval)
+	register(s, http.MethodPost, "/v1/approvals/{id}/approve", "Approve exactly the plans of a question", auth.RunsApprove, s.answer(true))
+	register(s, http.MethodPost, "/v1/approvals/{id}/deny", "Deny the plans of a question", auth.RunsApprove, s.answer(false))
 }
 
 func (s *Server) listRuns(ctx context.Context, _ auth.Identity, q *struct {

@@ -13,7 +13,7 @@ const largestSigned = 16 << 20
 
 // sender lets events pass from whoever has a token that may send, or from a named sender who signs.
 func (s *Server) sender(next http.Handler) http.Handler {
-	byToken := s.only(auth.WriteEvents, next)
+	byToken := s.only(auth.EventsWrite, next)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get(auth.SignatureHeader) == "" {
 			byToken.ServeHTTP(w, r)

@@ -75,18 +75,21 @@ var (
 	tacticForm    = regexp.MustCompile(`^attack\.([a-z]+(?:[-_][a-z]+)*)$`)
 )
 
-// describe reads what findings need of a rule: riposte.name or else its id, its level, its ATT&CK tags.
-func describe(p *sigma.Rule) (*Rule, error) {
-	rule := &Rule{Rule: p, Name: p.ID, Severity: finding.Medium}
+// Name is what a rule is called: riposte.name, or else its id.
+func Name(p *sigma.Rule) string {
 	if own, ok := p.Custom["riposte"].(map[string]any); ok {
 		name, _ := own["name"].(string)
-		if !nameForm.MatchString(name) {
-			return nil, fault.New(fault.Invalid, "%s:%d: riposte.name: %q is not a name such as riposte-aws-trail-stopped", p.File, p.Line, name)
-		}
-		rule.Name = name
+		return name
 	}
-	if rule.Name == "" {
-		return nil, fault.New(fault.Invalid, "%s:%d: the rule has neither an id nor riposte.name: findings need one", p.File, p.Line)
+	return p.ID
+}
+
+// describe reads what findings need of a rule: its name, its level, its ATT&CK tags.
+func describe(p *sigma.Rule) (*Rule, error) {
+	rule := &Rule{Rule: p, Name: Name(p), Severity: finding.Medium}
+	if !nameForm.MatchString(rule.Name) {
+		return nil, fault.New(fault.Invalid, "%s:%d: findings are called after the rule: give it an id, or a riposte.name such as riposte-aws-trail-stopped; %q is none",
+			p.File, p.Line, rule.Name)
 	}
 	if p.Level != "" {
 		severity, err := finding.ParseSeverity(p.Level)

@@ -113,6 +113,34 @@ func (e *Engine) Adopt(_ context.Context, dead []string) (int, error) {
 	return len(handles), nil
 }
 
+// tidyAtOnce bounds how many legs are forgotten in one statement.
+const tidyAtOnce = 500
+
+// Tidy forgets legs that ended before a time. What they did is in the journals of their runs.
+func (e *Engine) Tidy(ctx context.Context, before time.Time) (int, error) {
+	forgotten := 0
+	for ctx.Err() == nil {
+		over, err := dbos.ListWorkflows(e.dbos, dbos.WithFilterCompletedBefore(before), dbos.WithFilterLimit(tidyAtOnce),
+			dbos.WithFilterStatus(dbos.WorkflowStatusSuccess, dbos.WorkflowStatusError, dbos.WorkflowStatusCancelled),
+			dbos.WithFilterLoadInput(false), dbos.WithFilterLoadOutput(false))
+		if err != nil {
+			return forgotten, fault.Wrap(fault.Transient, fmt.Errorf("list legs that ended: %w", err))
+		}
+		if len(over) == 0 {
+			break
+		}
+		ids := make([]string, 0, len(over))
+		for _, leg := range over {
+			ids = append(ids, leg.ID)
+		}
+		if err := dbos.DeleteWorkflows(e.dbos, ids); err != nil {
+			return forgotten, fault.Wrap(fault.Transient, fmt.Errorf("forget legs that ended: %w", err))
+		}
+		forgotten += len(ids)
+	}
+	return forgotten, nil
+}
+
 // Close stops taking legs and waits up to patience for those in flight; the rest is executed at the next Open.
 func (e *Engine) Close(patience time.Duration) error {
 	err := dbos.Shutdown(e.dbos, patience)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/entity"
+	"github.com/riposte-sec/riposte/internal/fault"
 )
 
 // Source names where events come from. It decides which rules apply and how findings are typed.
@@ -79,3 +80,13 @@ type Batch struct {
 // Sink takes a batch. It returns nil when everything that follows from the batch is durable; only then
 // may the source acknowledge to its origin. A batch delivered again has no further effect.
 type Sink func(ctx context.Context, b Batch) error
+
+// Strict is a sink that refuses what can't be read, instead of setting it aside.
+func Strict(sink Sink) Sink {
+	return func(ctx context.Context, b Batch) error {
+		if len(b.Letters) > 0 {
+			return fault.New(fault.Invalid, "it still cannot be read: %s", b.Letters[0].Reason)
+		}
+		return sink(ctx, b)
+	}
+}

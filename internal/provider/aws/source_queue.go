@@ -162,7 +162,7 @@ func (q *Queue) one(ctx context.Context, m types.Message) {
 		attribute.String("source", q.Name()), attribute.String("message", aws.ToString(m.MessageId))))
 	defer span.End()
 	release := q.hold(ctx, m)
-	err := q.take(ctx, []byte(aws.ToString(m.Body)), q.Name()+"/"+aws.ToString(m.MessageId))
+	err := q.take(ctx, []byte(aws.ToString(m.Body)), q.Name()+"/"+aws.ToString(m.MessageId), q.sink)
 	release()
 	q.report(err)
 	if err != nil {
@@ -213,7 +213,7 @@ func (q *Queue) visible(ctx context.Context, m types.Message, seconds int32) {
 
 // take hands on what a message says: its events and the records of the objects it announces. It returns
 // nil when everything is durable, what can't be read included.
-func (q *Queue) take(ctx context.Context, body []byte, origin string) error {
+func (q *Queue) take(ctx context.Context, body []byte, origin string, sink event.Sink) error {
 	content, unreadable := awslog.Message(body)
 	var batch event.Batch
 	for _, ev := range content.Events {
@@ -226,7 +226,7 @@ func (q *Queue) take(ctx context.Context, body []byte, origin string) error {
 		})
 	}
 	for _, object := range content.Objects {
-		err := q.cloud.readObject(ctx, object, q.config.Buckets, q.sink)
+		err := q.cloud.readObject(ctx, object, q.config.Buckets, sink)
 		switch {
 		case err == nil:
 		case fault.Is(err, fault.Invalid), fault.Is(err, fault.NotFound):
@@ -240,12 +240,13 @@ func (q *Queue) take(ctx context.Context, body []byte, origin string) error {
 	if len(batch.Events) == 0 && len(batch.Letters) == 0 {
 		return nil
 	}
-	return q.sink(ctx, batch)
+	return sink(ctx, batch)
 }
 
-// Take reads the bytes of a message that was set aside once more.
-func (q *Queue) Take(ctx context.Context, body []byte, origin string) error {
-	return q.take(ctx, body, origin)
+// Replay reads the bytes of a message that was set aside once more. It returns an error of kind Invalid
+// where they still can't be read.
+func (q *Queue) Replay(ctx context.Context, body []byte, origin string) error {
+	return q.take(ctx, body, origin, event.Strict(q.sink))
 }
 
 // placeOf is where a queue is.

@@ -1,0 +1,450 @@
+// Package app wires the parts of Riposte into one process.
+//
+// The way of one event: a source reads it, ingest checks and deduplicates it, detect makes findings of it,
+// triage decides them, store keeps the decision, respond carries out the runs.
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/api"
+	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/channel"
+	"github.com/riposte-sec/riposte/internal/courier"
+	"github.com/riposte-sec/riposte/internal/durable"
+	"github.com/riposte-sec/riposte/internal/event"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/health"
+	"github.com/riposte-sec/riposte/internal/ingest"
+	"github.com/riposte-sec/riposte/internal/ledger"
+	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/push"
+	"github.com/riposte-sec/riposte/internal/respond"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/internal/store"
+	"github.com/riposte-sec/riposte/internal/telemetry"
+	"github.com/riposte-sec/riposte/internal/triage"
+)
+
+// patience is how long runs in flight are waited for at the end; what is left is finished after a restart.
+const patience = 10 * time.Second
+
+// Options are what the process around the app gives.
+type Options struct {
+	Logger  *slog.Logger
+	Version string
+	Now     func() time.Time
+	// Transport carries messages to Slack and the like; a safe one of its own if nil.
+	Transport http.RoundTripper
+}
+
+// App is one running Riposte.
+type App struct {
+	config   Config
+	options  Options
+	node     string
+	store    *store.Store
+	cloud    *aws.Cloud // nil where AWS isn't enabled
+	queues   []*aws.Queue
+	intake   *ingest.Intake
+	runner   *respond.Runner
+	durable  *durable.Engine
+	board    *health.Board
+	listener net.Listener
+	server   *http.Server
+	flush    func(context.Context) error // of traces
+	token    string                      // file of the local administrator's token, "" if there is none
+}
+
+// New opens everything that Run needs. Close it if Run isn't called.
+func New(ctx context.Context, c Config, o Options) (*App, error) {
+	a := &App{config: c, options: o, board: health.New(o.Now)}
+	if err := a.open(ctx); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	return a, nil
+}
+
+func newID() string { return ulid.Make().String() }
+
+func (a *App) open(ctx context.Context) error {
+	var err error
+	if err = os.MkdirAll(a.config.Data, 0o700); err != nil {
+		return fault.Wrap(fault.Invalid, fmt.Errorf("data: %w", err))
+	}
+	if a.node, err = nodeName(a.config); err != nil {
+		return err
+	}
+	if a.flush, err = telemetry.Trace(ctx, a.config.Telemetry, a.options.Version, a.node); err != nil {
+		return err
+	}
+	if err = a.openStore(ctx); err != nil {
+		return err
+	}
+	return a.wire(ctx)
+}
+
+func (a *App) openStore(ctx context.Context) error {
+	key, err := ledger.LoadOrCreateKey(filepath.Join(a.config.Data, "ledger.key"))
+	if err != nil {
+		return err
+	}
+	a.store, err = store.Open(ctx, a.state("riposte.db"), store.Options{Logger: a.options.Logger, Key: key, Now: a.options.Now})
+	if err != nil {
+		return err
+	}
+	a.board.Add(health.Part{Name: "store", Check: a.store.Ping})
+	return nil
+}
+
+// state is where a part keeps its state: the one PostgreSQL, or a file of its own.
+func (a *App) state(file string) string {
+	if !a.config.Store.URL.IsZero() {
+		return a.config.Store.URL.Reveal()
+	}
+	return filepath.Join(a.config.Data, file)
+}
+
+// wire puts the parts together, in the order of an event's way backwards: each needs the one after it.
+func (a *App) wire(ctx context.Context) error {
+	log, now := a.options.Logger, a.options.Now
+	if a.config.AWS.Enabled {
+		cloud, err := aws.Connect(ctx, a.config.AWS)
+		if err != nil {
+			return err
+		}
+		a.cloud = cloud
+		a.board.Add(health.Part{Name: "aws", Check: cloud.Ping})
+	}
+	actions, notify, err := a.config.actions(a.cloud, courier.New(a.options.Transport, now))
+	if err != nil {
+		return err
+	}
+	loaded, err := LoadContent(a.config.Content, AllSpecs(a.config), specsOf(actions))
+	if err != nil {
+		return err
+	}
+	for _, off := range loaded.Off {
+		log.InfoContext(ctx, "playbook is off", "playbook", off)
+	}
+	fixed, err := a.config.protections(now())
+	if err != nil {
+		return err
+	}
+	suppressions, err := a.config.suppressions()
+	if err != nil {
+		return err
+	}
+	guard := &rails{Store: a.store}
+	ceiling := run.Autonomy(a.config.Respond.Autonomy)
+
+	intake := ingest.Options{Now: now, NewID: newID}
+	metrics := telemetry.New(a.options.Version, a.store, func() ingest.Stats { return a.intake.Stats() }, a.board)
+	a.runner = respond.New(respond.Options{
+		Node: a.node, Journal: a.store, Rails: guard, Actions: actions, Announcer: &announcer{notify, a.config.Respond.Announce},
+		Policy: respond.Policy{Ceiling: ceiling, Limits: a.config.Respond.Limits, GiveUp: a.config.Respond.GiveUp},
+		Now:    now, NewID: newID, Logger: log, Observe: metrics.Step,
+	})
+	legs := &starter{}
+	a.runner.Connect(legs)
+	policy := triage.Policy{Suppressions: suppressions, Playbooks: loaded.Playbooks, Ceiling: ceiling, Window: a.config.Triage.Window}
+	if a.cloud != nil {
+		policy.Own = a.cloud.Own()
+	}
+	way := &pipeline{
+		detector: loaded.Detector, triage: triage.New(inStore(a.store), policy, now, newID), starter: legs,
+		newID: newID, observe: metrics.Decided, logger: log, tracer: newTracer(),
+	}
+	a.intake = ingest.New(way.take, intake)
+	if err := a.openSources(); err != nil {
+		return err
+	}
+	guard.fixed = append(fixed, a.stands(now())...)
+	legs.engine, err = durable.Open(ctx, durable.Options{
+		Store: a.state("durable.db"), Node: a.node, Logger: log,
+		Advance: func(ctx context.Context, leg durable.Leg) error { return a.runner.Advance(ctx, leg.Run, leg.Leg) },
+	})
+	if err != nil {
+		return err
+	}
+	a.durable = legs.engine
+	return a.listen(ctx, loaded, specsOf(actions), ceiling, metrics, guard)
+}
+
+func (a *App) openSources() error {
+	for i, c := range a.config.Sources.Queues {
+		queue, err := a.cloud.Queue(c, a.intake.Accept, a.options.Logger)
+		if err != nil {
+			return fmt.Errorf("sources.queues[%d]: %w", i, err)
+		}
+		a.queues = append(a.queues, queue)
+		a.board.Add(health.Part{Name: queue.Name(), Check: queue.Check})
+	}
+	return nil
+}
+
+// stands lists what Riposte itself stands on, as protections that can't be lifted.
+func (a *App) stands(now time.Time) []guardrail.Protection {
+	if a.cloud == nil {
+		return nil
+	}
+	own := a.cloud.Stands()
+	for _, queue := range a.queues {
+		own = append(own, queue.Stands()...)
+	}
+	var fixed []guardrail.Protection
+	for _, e := range own {
+		fixed = append(fixed, guardrail.Protection{
+			ID: "own-" + string(e.Kind) + "-" + e.ID, Kind: e.Kind, Name: e.ID, Account: e.Account, Reason: "Riposte itself stands on it",
+			By: "riposte", At: now, Own: true,
+		})
+	}
+	return fixed
+}
+
+func (a *App) listen(ctx context.Context, loaded *Content, specs []action.Spec, ceiling run.Autonomy, metrics *telemetry.Metrics, guard *rails) error {
+	keeper, err := a.keeper()
+	if err != nil {
+		return err
+	}
+	log := a.options.Logger
+	accept := event.Sink(a.intake.Accept)
+	client := &http.Client{Timeout: 15 * time.Second, Transport: courier.Transport()}
+	options := api.Options{
+		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay, Content: loaded.described(specs, ceiling),
+		Fixed:  guard.fixed,
+		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
+		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
+	}
+	if len(a.config.Sources.SNS.Topics) > 0 {
+		options.SNS = push.NewSNS(a.config.Sources.SNS, accept, client, a.options.Now, log)
+	}
+	a.server = &http.Server{
+		Handler: api.New(options), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+	a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, fmt.Errorf("listen: %w", err))
+	}
+	return nil
+}
+
+// keeper knows who may come in. Where the configuration names nobody, there is a local administrator whose
+// token is in the data folder, readable by this user alone.
+func (a *App) keeper() (*auth.Keeper, error) {
+	who := a.config.Auth
+	if len(who.Tokens) == 0 {
+		hash, err := a.localToken()
+		if err != nil {
+			return nil, err
+		}
+		who.Tokens = []auth.Token{{Name: "local-admin", SHA256: hash, Roles: []auth.Role{auth.Admin}}}
+	}
+	return auth.New(who, a.options.Now)
+}
+
+// TokenFile is where the local administrator's token is, in the data folder.
+const TokenFile = "admin.token"
+
+func (a *App) localToken() (hash string, err error) {
+	a.token = filepath.Join(a.config.Data, TokenFile)
+	kept, err := os.ReadFile(a.token)
+	if err == nil {
+		token := strings.TrimSpace(string(kept))
+		if err := auth.CheckForm(token); err != nil {
+			return "", fault.WithHint(fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", a.token, err)), "delete it to get a new one")
+		}
+		return auth.Hash(token), nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read token: %w", err)
+	}
+	token, hash, err := auth.Generate()
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(a.token, []byte(token+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write token: %w", err)
+	}
+	return hash, nil
+}
+
+// Address is where the API listens.
+func (a *App) Address() string {
+	scheme := "http"
+	if a.config.TLS.Certificate != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + a.listener.Addr().String()
+}
+
+// Board tells how the parts are.
+func (a *App) Board() *health.Board { return a.board }
+
+// Stats tells what came in.
+func (a *App) Stats() ingest.Stats { return a.intake.Stats() }
+
+// Run works until ctx ends, then closes everything.
+func (a *App) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	watch := &respond.Watch{Runner: a.runner, Roster: a.store, Adopter: a.durable}
+	group.Go(func() error { return watch.Run(ctx) })
+	group.Go(func() error { return a.board.Run(ctx) })
+	group.Go(func() error { return a.tidy(ctx) })
+	group.Go(func() error { return a.serve(ctx) })
+	for _, queue := range a.queues {
+		group.Go(func() error { return queue.Run(ctx) })
+	}
+	a.options.Logger.InfoContext(ctx, "riposte is up", "address", a.Address(), "node", a.node, "version", a.options.Version)
+	if a.token != "" {
+		a.options.Logger.InfoContext(ctx, "no tokens are configured: the local administrator's is in a file", "file", a.token)
+	}
+	err := group.Wait()
+	return errors.Join(err, a.Close())
+}
+
+func (a *App) serve(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() {
+		if a.config.TLS.Certificate != "" {
+			ended <- a.server.ServeTLS(a.listener, a.config.TLS.Certificate, a.config.TLS.Key)
+			return
+		}
+		ended <- a.server.Serve(a.listener)
+	}()
+	select {
+	case err := <-ended:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	err := a.server.Shutdown(closing)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = a.server.Close()
+	}
+	<-ended
+	return err
+}
+
+// tidy throws away what nobody needs any more, once an hour.
+func (a *App) tidy(ctx context.Context) error {
+	ticker := time.NewTicker(time.Hour)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		pruned, err := a.store.Prune(ctx, a.options.Now().Add(-a.config.Store.Retention))
+		legs, tidying := a.durable.Tidy(ctx, a.options.Now().Add(-time.Hour))
+		if err := errors.Join(err, tidying); err != nil && ctx.Err() == nil {
+			a.options.Logger.ErrorContext(ctx, "tidy up", "err", err.Error())
+			continue
+		}
+		a.options.Logger.InfoContext(ctx, "tidied up", "rows", pruned, "legs", legs)
+	}
+}
+
+// Close ends what New opened. Runs in flight are waited for; the rest goes on after the next start.
+func (a *App) Close() error {
+	var errs []error
+	if a.listener != nil {
+		if err := a.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			errs = append(errs, err)
+		}
+	}
+	if a.durable != nil {
+		errs = append(errs, a.durable.Close(patience))
+	}
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	if a.flush != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // the app's own has ended
+		defer cancel()
+		errs = append(errs, a.flush(ctx))
+	}
+	a.listener, a.durable, a.store, a.flush = nil, nil, nil, nil
+	return errors.Join(errs...)
+}
+
+// actions are all of an installation, and the one among them that tells channels.
+func (c *Config) actions(cloud *aws.Cloud, post *courier.Courier) ([]action.Action, *channel.Notify, error) {
+	var all []action.Action
+	messengers, err := messengers(c, post)
+	if err != nil {
+		return nil, nil, err
+	}
+	all = append(all, messengers...)
+	if cloud != nil {
+		all = append(all, cloud.Actions()...)
+	}
+	notify, err := channel.New(c.Channels, all)
+	if err != nil {
+		return nil, nil, err
+	}
+	return append(all, notify), notify, nil
+}
+
+// AllSpecs describes every action of this build, for checks without a cloud.
+func AllSpecs(c Config) []action.Spec {
+	actions := new(aws.Cloud).Actions()
+	if told, err := messengers(&c, courier.New(nil, time.Now)); err == nil {
+		actions = append(actions, told...)
+	}
+	specs := specsOf(actions)
+	if notify, err := channel.New(nil, nil); err == nil {
+		specs = append(specs, notify.Spec())
+	}
+	return specs
+}
+
+func specsOf(actions []action.Action) []action.Spec {
+	specs := make([]action.Spec, 0, len(actions))
+	for _, a := range actions {
+		specs = append(specs, a.Spec())
+	}
+	return specs
+}
+
+// nodeName is the configured name, or one that is made once and kept in the data folder.
+func nodeName(c Config) (string, error) {
+	if c.Node != "" {
+		return c.Node, nil
+	}
+	file := filepath.Join(c.Data, "node")
+	kept, err := os.ReadFile(file) //nolint:gosec // in the data folder
+	if err == nil && strings.TrimSpace(string(kept)) != "" {
+		return strings.TrimSpace(string(kept)), nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("read node's name: %w", err)
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "node"
+	}
+	name := host + "-" + strings.ToLower(newID()[16:])
+	if err := os.WriteFile(file, []byte(name+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("write node's name: %w", err)
+	}
+	return name, nil
+}

@@ -1,0 +1,319 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/channel"
+	"github.com/riposte-sec/riposte/internal/config"
+	"github.com/riposte-sec/riposte/internal/document"
+	"github.com/riposte-sec/riposte/internal/entity"
+	"github.com/riposte-sec/riposte/internal/expr"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/email"
+	"github.com/riposte-sec/riposte/internal/provider/pagerduty"
+	"github.com/riposte-sec/riposte/internal/provider/push"
+	"github.com/riposte-sec/riposte/internal/provider/slack"
+	"github.com/riposte-sec/riposte/internal/provider/webhook"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/internal/secret"
+	"github.com/riposte-sec/riposte/internal/telemetry"
+	"github.com/riposte-sec/riposte/internal/triage"
+)
+
+// Config is the whole configuration file. docs/configuration.md describes every key.
+type Config struct {
+	// Node names this process among those that share a store; made and kept in the data folder if empty.
+	Node string `yaml:"node"`
+	// Data is the folder of the embedded store and of the ledger's key.
+	Data string `yaml:"data"`
+	// Listen is the address of the API.
+	Listen string      `yaml:"listen"`
+	TLS    TLSConfig   `yaml:"tls"`
+	Store  StoreConfig `yaml:"store"`
+	Log    LogConfig   `yaml:"log"`
+
+	Content      ContentConfig       `yaml:"content"`
+	Triage       TriageConfig        `yaml:"triage"`
+	Respond      RespondConfig       `yaml:"respond"`
+	Suppressions []SuppressionConfig `yaml:"suppressions"`
+	Protect      []ProtectConfig     `yaml:"protect"`
+	Channels     channel.Config      `yaml:"channels"`
+
+	Sources   SourcesConfig    `yaml:"sources"`
+	Auth      auth.Config      `yaml:"auth"`
+	Telemetry telemetry.Config `yaml:"telemetry"`
+
+	AWS       aws.Config       `yaml:"aws"`
+	Slack     slack.Config     `yaml:"slack"`
+	Webhook   webhook.Config   `yaml:"webhook"`
+	Email     email.Config     `yaml:"email"`
+	PagerDuty pagerduty.Config `yaml:"pagerduty"`
+}
+
+// TLSConfig makes the API speak TLS.
+type TLSConfig struct {
+	Certificate string `yaml:"certificate"` // PEM file, with intermediates
+	Key         string `yaml:"key"`         // PEM file
+}
+
+// StoreConfig says where state is.
+type StoreConfig struct {
+	// URL of PostgreSQL; SQLite in the data folder if absent.
+	URL secret.Secret `yaml:"url"`
+	// Retention is how long raw events and dead letters are kept that no open incident needs.
+	Retention time.Duration `yaml:"retention"`
+}
+
+// LogConfig says what the process logs.
+type LogConfig struct {
+	Level  slog.Level `yaml:"level"`
+	Format string     `yaml:"format"` // text or json
+}
+
+// ContentConfig says which rules and playbooks are in force.
+type ContentConfig struct {
+	// Shipped says whether those in the binary are.
+	Shipped bool `yaml:"shipped"`
+	// Rules and Playbooks are folders or files of one's own. One of the same name replaces a shipped one.
+	Rules     []string `yaml:"rules"`
+	Playbooks []string `yaml:"playbooks"`
+	// Disabled are names of rules and playbooks that are off.
+	Disabled []string `yaml:"disabled"`
+}
+
+// TriageConfig says how findings become incidents.
+type TriageConfig struct {
+	// Window is how far apart two findings about one entity may be to be one incident.
+	Window time.Duration `yaml:"window"`
+}
+
+// RespondConfig bounds what runs may do.
+type RespondConfig struct {
+	// Autonomy is the most that any playbook has: observe, approve or auto.
+	Autonomy string           `yaml:"autonomy"`
+	Limits   guardrail.Limits `yaml:"limits"`
+	// GiveUp is how long a step that fails for passing reasons is tried again.
+	GiveUp time.Duration `yaml:"give_up"`
+	// Announce is the channel that hears of questions and escalations.
+	Announce string `yaml:"announce"`
+}
+
+// SuppressionConfig declares findings expected.
+type SuppressionConfig struct {
+	ID      string    `yaml:"id"`
+	If      string    `yaml:"if"`
+	Reason  string    `yaml:"reason"`
+	Owner   string    `yaml:"owner"`
+	Expires time.Time `yaml:"expires"`
+}
+
+// ProtectConfig names entities that no action may change; every field that is set must match.
+type ProtectConfig struct {
+	Kind    string `yaml:"kind"`
+	Name    string `yaml:"name"`
+	ARN     string `yaml:"arn"`
+	Account string `yaml:"account"`
+	Tag     string `yaml:"tag"`
+	Reason  string `yaml:"reason"`
+}
+
+// SourcesConfig says where events come from, beside what is pushed to /v1/events.
+type SourcesConfig struct {
+	Queues []aws.QueueConfig `yaml:"queues"`
+	SNS    push.SNSConfig    `yaml:"sns"`
+}
+
+// DefaultListen is where the API listens unless told otherwise.
+const DefaultListen = "127.0.0.1:8473"
+
+// Defaults is the configuration without a file: embedded store, shipped content, no cloud, and nothing that
+// can be undone happens without a person unless its playbook says so.
+func Defaults() Config {
+	return Config{
+		Data: "riposte-data", Listen: DefaultListen,
+		Store:   StoreConfig{Retention: 90 * 24 * time.Hour},
+		Log:     LogConfig{Format: "text"},
+		Content: ContentConfig{Shipped: true},
+		Triage:  TriageConfig{Window: 2 * time.Hour},
+		Respond: RespondConfig{
+			Autonomy: string(run.Auto), GiveUp: 24 * time.Hour, Announce: "security",
+			Limits: guardrail.Limits{PerHour: 100, PerAccountHour: 50, DistinctAccounts: 10},
+		},
+		Channels: channel.Config{"security": nil},
+	}
+}
+
+// ReadConfig reads a file over the defaults; without a path it gives the defaults. Warnings are for the log.
+func ReadConfig(path string) (Config, []string, error) {
+	c := Defaults()
+	if path == "" {
+		return c, nil, c.check()
+	}
+	found, err := config.Read(path, &c)
+	if err != nil {
+		return c, nil, err
+	}
+	var warnings []string
+	for _, w := range found {
+		warnings = append(warnings, w.Error())
+	}
+	c.relativeTo(filepath.Dir(path))
+	return c, warnings, locate(path, c.check())
+}
+
+// relativeTo makes paths in the file relative to its folder, so that it means the same from everywhere.
+func (c *Config) relativeTo(folder string) {
+	paths := []*string{&c.Data, &c.TLS.Certificate, &c.TLS.Key}
+	for i := range c.Content.Rules {
+		paths = append(paths, &c.Content.Rules[i])
+	}
+	for i := range c.Content.Playbooks {
+		paths = append(paths, &c.Content.Playbooks[i])
+	}
+	for _, path := range paths {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(folder, *path)
+		}
+	}
+}
+
+// keyed is a mistake in the configuration, by the key that has it.
+type keyed struct {
+	key    string
+	reason string
+}
+
+func (k *keyed) Error() string { return k.key + ": " + k.reason }
+
+func wrong(key, format string, args ...any) error {
+	return fault.Wrap(fault.Invalid, &keyed{key: key, reason: fmt.Sprintf(format, args...)})
+}
+
+// locate adds file and line to mistakes that know their key.
+func locate(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	text, reading := os.ReadFile(path) //nolint:gosec // the operator's configuration, read before
+	if reading != nil {
+		return err
+	}
+	doc, parsing := document.Parse(path, text)
+	if parsing != nil {
+		return err
+	}
+	var all []error
+	for _, one := range split(err) {
+		if mistake, ok := errors.AsType[*keyed](one); ok {
+			one = doc.Errorf(mistake.key, "%s", mistake.reason)
+		}
+		all = append(all, one)
+	}
+	return errors.Join(all...)
+}
+
+func split(err error) []error {
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost is meant
+		return many.Unwrap()
+	}
+	return []error{err}
+}
+
+// check finds mistakes that no other package would.
+func (c *Config) check() error {
+	var errs []error
+	fail := func(key, format string, args ...any) { errs = append(errs, wrong(key, format, args...)) }
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		fail("listen", "%q is not an address such as 127.0.0.1:8473", c.Listen)
+	}
+	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
+		fail("tls", "certificate and key go together")
+	}
+	if _, err := run.ParseAutonomy(c.Respond.Autonomy); err != nil {
+		fail("respond.autonomy", "%v", err)
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		fail("log.format", "%q is neither text nor json", c.Log.Format)
+	}
+	if c.Triage.Window <= 0 || c.Triage.Window > 7*24*time.Hour {
+		fail("triage.window", "%s is not between 1s and 168h", c.Triage.Window)
+	}
+	if c.Store.Retention < 24*time.Hour {
+		fail("store.retention", "%s is less than a day", c.Store.Retention)
+	}
+	if _, known := c.Channels[c.Respond.Announce]; !known {
+		fail("respond.announce", "%q is no channel; channels are %s", c.Respond.Announce, strings.Join(names(c.Channels), ", "))
+	}
+	if len(c.Sources.Queues) > 0 && !c.AWS.Enabled {
+		fail("sources.queues", "queues are read with AWS's credentials: set aws.enabled")
+	}
+	_, err := c.suppressions()
+	errs = append(errs, err)
+	_, err = c.protections(time.Time{})
+	return errors.Join(append(errs, err)...)
+}
+
+func names(channels channel.Config) []string {
+	all := make([]string, 0, len(channels))
+	for name := range channels {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// longestSuppression keeps anybody from silencing findings for good.
+const longestSuppression = 366 * 24 * time.Hour
+
+func (c *Config) suppressions() ([]triage.Suppression, error) {
+	var made []triage.Suppression
+	var errs []error
+	seen := map[string]bool{}
+	for i, s := range c.Suppressions {
+		key := fmt.Sprintf("suppressions[%d]", i)
+		condition, err := expr.CompileBool(s.If)
+		switch {
+		case err != nil:
+			errs = append(errs, wrong(key+".if", "%v", err))
+		case s.ID == "" || seen[s.ID]:
+			errs = append(errs, wrong(key+".id", "an id of its own is needed; the ledger refers to it"))
+		case s.Reason == "" || s.Owner == "":
+			errs = append(errs, wrong(key, "say the reason, and who owns it"))
+		case s.Expires.IsZero() || s.Expires.After(time.Now().Add(longestSuppression)):
+			errs = append(errs, wrong(key+".expires", "a suppression ends, at the latest in a year"))
+		}
+		seen[s.ID] = true
+		made = append(made, triage.Suppression{ID: s.ID, If: condition, Reason: s.Reason, Owner: s.Owner, Expires: s.Expires})
+	}
+	return made, errors.Join(errs...)
+}
+
+func (c *Config) protections(now time.Time) ([]guardrail.Protection, error) {
+	var made []guardrail.Protection
+	var errs []error
+	for i, p := range c.Protect {
+		key := fmt.Sprintf("protect[%d]", i)
+		if p.Kind == "" && p.Name == "" && p.ARN == "" && p.Account == "" && p.Tag == "" {
+			errs = append(errs, wrong(key, "say what is protected: kind, name, arn, account or tag"))
+		}
+		if p.Kind != "" && !slices.Contains(entity.Kinds(), entity.Kind(p.Kind)) {
+			errs = append(errs, wrong(key+".kind", "%q is no kind of entity", p.Kind))
+		}
+		made = append(made, guardrail.Protection{
+			ID: fmt.Sprintf("config-%d", i), Kind: entity.Kind(p.Kind), Name: p.Name, ARN: p.ARN, Account: p.Account, Tag: p.Tag,
+			Reason: p.Reason, By: "configuration", At: now, Own: true,
+		})
+	}
+	return made, errors.Join(errs...)
+}

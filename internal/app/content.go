@@ -1,0 +1,242 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/riposte-sec/riposte/content"
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/api"
+	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/detect"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/playbook"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/sigma"
+)
+
+// largestFile is the size in bytes of the largest rule or playbook.
+const largestFile = 1 << 20
+
+// Content is what an installation detects by and responds with.
+type Content struct {
+	Detector  *detect.Detector
+	Playbooks []*playbook.Playbook
+	// Off lists shipped playbooks that need actions which this installation doesn't have, and why.
+	Off []string
+}
+
+// LoadContent reads and checks rules and playbooks: specs are the actions of this build, have those of this
+// installation. All mistakes are reported at once, by file, line and key.
+func LoadContent(c ContentConfig, specs, have []action.Spec) (*Content, error) {
+	rules, err := loadRules(c)
+	loaded := &Content{}
+	var errs []error
+	if err != nil {
+		errs = append(errs, err)
+	} else if loaded.Detector, err = detect.New(rules); err != nil {
+		errs = append(errs, err)
+	}
+	books, err := loadPlaybooks(c)
+	if err != nil {
+		errs = append(errs, err)
+	}
+	roles := make([]string, 0, len(auth.Roles()))
+	for _, role := range auth.Roles() {
+		roles = append(roles, string(role))
+	}
+	for _, book := range books {
+		if err := playbook.Check(book.Playbook, specs, roles); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		lacking := lacks(book.Playbook, have)
+		switch {
+		case lacking == "":
+			loaded.Playbooks = append(loaded.Playbooks, book.Playbook)
+		case book.shipped:
+			loaded.Off = append(loaded.Off, book.Name+" needs "+lacking)
+		default:
+			errs = append(errs, fault.New(fault.Invalid, "%s: it uses %s, which this installation does not have: enable its provider",
+				book.File, lacking))
+		}
+	}
+	return loaded, errors.Join(errs...)
+}
+
+// lacks names an action that a playbook uses and the installation doesn't have.
+func lacks(p *playbook.Playbook, have []action.Spec) string {
+	for _, step := range p.Steps {
+		known := func(spec action.Spec) bool { return spec.Name == step.Use }
+		if step.Use != "" && !slices.ContainsFunc(have, known) {
+			return step.Use
+		}
+	}
+	return ""
+}
+
+type written struct {
+	name    string
+	text    []byte
+	shipped bool
+}
+
+func loadRules(c ContentConfig) ([]*sigma.Rule, error) {
+	files, err := gather(c, "rules", c.Rules)
+	if err != nil {
+		return nil, err
+	}
+	var rules, shipped []*sigma.Rule
+	var errs []error
+	for _, file := range files {
+		parsed, err := sigma.Parse(file.name, file.text)
+		if err != nil {
+			errs = append(errs, fault.Wrap(fault.Invalid, err))
+			continue
+		}
+		if file.shipped {
+			shipped = append(shipped, parsed...)
+		} else {
+			rules = append(rules, parsed...)
+		}
+	}
+	for _, rule := range shipped { // one's own come first
+		if !slices.ContainsFunc(rules, func(own *sigma.Rule) bool { return sameRule(own, rule) }) {
+			rules = append(rules, rule)
+		}
+	}
+	rules = slices.DeleteFunc(rules, func(r *sigma.Rule) bool {
+		return slices.Contains(c.Disabled, r.ID) || slices.Contains(c.Disabled, detect.Name(r))
+	})
+	return rules, errors.Join(errs...)
+}
+
+func sameRule(a, b *sigma.Rule) bool {
+	return a.ID != "" && a.ID == b.ID || detect.Name(a) == detect.Name(b)
+}
+
+type book struct {
+	*playbook.Playbook
+	shipped bool
+}
+
+func loadPlaybooks(c ContentConfig) ([]book, error) {
+	files, err := gather(c, "playbooks", c.Playbooks)
+	if err != nil {
+		return nil, err
+	}
+	var books []book
+	var errs []error
+	for _, file := range files {
+		parsed, err := playbook.Parse(file.name, file.text)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		same := func(other book) bool { return other.Name == parsed.Name }
+		at := slices.IndexFunc(books, same)
+		switch {
+		case slices.Contains(c.Disabled, parsed.Name):
+		case at < 0:
+			books = append(books, book{parsed, file.shipped})
+		case books[at].shipped && !file.shipped:
+			books[at] = book{parsed, false}
+		default:
+			errs = append(errs, fault.New(fault.Invalid, "%s: the playbook %s is in %s already", file.name, parsed.Name, books[at].File))
+		}
+	}
+	slices.SortFunc(books, func(a, b book) int { return strings.Compare(a.Name, b.Name) })
+	return books, errors.Join(errs...)
+}
+
+// gather reads the shipped files of a folder, then those at paths.
+func gather(c ContentConfig, folder string, paths []string) ([]written, error) {
+	var files []written
+	var errs []error
+	if c.Shipped {
+		shipped, err := walk(content.Files, folder, "shipped:")
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range shipped {
+			file.shipped = true
+			files = append(files, file)
+		}
+	}
+	for _, path := range paths {
+		found, err := own(path)
+		if err != nil {
+			errs = append(errs, fault.Wrap(fault.Invalid, fmt.Errorf("content.%s: %w", folder, err)))
+			continue
+		}
+		files = append(files, found...)
+	}
+	return files, errors.Join(errs...)
+}
+
+func own(path string) ([]written, error) {
+	about, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	if about.IsDir() {
+		return walk(os.DirFS(path), ".", path+"/")
+	}
+	return walk(os.DirFS(filepath.Dir(path)), filepath.Base(path), filepath.Dir(path)+"/")
+}
+
+// walk reads the YAML files below a folder that aren't tests.
+func walk(files fs.FS, root, prefix string) ([]written, error) {
+	var found []written
+	err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		bare, yaml := strings.CutSuffix(path, ".yaml")
+		if !yaml {
+			bare, yaml = strings.CutSuffix(path, ".yml")
+		}
+		if !yaml || strings.HasSuffix(bare, "_test") {
+			return nil
+		}
+		if about, err := entry.Info(); err != nil || about.Size() > largestFile {
+			return fmt.Errorf("%s%s: over %d bytes, or unreadable: %w", prefix, path, largestFile, err)
+		}
+		text, err := fs.ReadFile(files, path)
+		found = append(found, written{name: prefix + path, text: text})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s%s: %w", prefix, root, err)
+	}
+	return found, nil
+}
+
+// described is the content as the API tells it.
+func (c *Content) described(specs []action.Spec, ceiling run.Autonomy) api.Content {
+	var told api.Content
+	for _, rule := range c.Detector.Rules() {
+		told.Rules = append(told.Rules, api.Rule{
+			Name: rule.Name, Title: rule.Title, Severity: rule.Severity.String(), Tactics: rule.Tactics, Attack: rule.Attack, File: rule.File,
+		})
+	}
+	for _, p := range c.Playbooks {
+		told.Playbooks = append(told.Playbooks, api.Playbook{
+			Name: p.Name, Summary: p.Summary, Findings: p.Findings, Autonomy: run.Least(p.Autonomy, ceiling), Limits: p.Limits,
+			Steps: len(p.Steps), Hash: p.Hash, File: p.File,
+		})
+	}
+	for _, spec := range specs {
+		act := api.Action{Name: spec.Name, Summary: spec.Summary, Effect: string(spec.Effect), Doc: spec.Doc}
+		for _, p := range spec.Permissions {
+			act.Permissions = append(act.Permissions, p.Name)
+		}
+		told.Actions = append(told.Actions, act)
+	}
+	return told
+}

@@ -1,0 +1,148 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/awslog"
+	"github.com/riposte-sec/riposte/internal/channel"
+	"github.com/riposte-sec/riposte/internal/detect"
+	"github.com/riposte-sec/riposte/internal/durable"
+	"github.com/riposte-sec/riposte/internal/event"
+	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/respond"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/internal/store"
+	"github.com/riposte-sec/riposte/internal/triage"
+)
+
+// pipeline is the way of a batch of events, from the intake to the runs that it starts: detect, decide and
+// keep in one transaction, start. It is an event.Sink.
+type pipeline struct {
+	detector *detect.Detector
+	triage   *triage.Engine
+	starter  respond.Starter
+	newID    func() string
+	observe  func(took time.Duration)
+	logger   *slog.Logger
+	tracer   trace.Tracer
+}
+
+func (p *pipeline) take(ctx context.Context, b event.Batch) error {
+	ctx, span := p.tracer.Start(ctx, "decide", trace.WithAttributes(attribute.Int("events", len(b.Events))))
+	defer span.End()
+	began := time.Now()
+	found, letters := p.detector.Detect(b.Events)
+	for i := range letters {
+		letters[i].ID = p.newID()
+	}
+	decisions, err := p.triage.Decide(ctx, triage.Batch{
+		Findings: found, Events: byKey(b.Events), Letters: append(b.Letters, letters...),
+	})
+	if err != nil {
+		return err
+	}
+	p.observe(time.Since(began))
+	for _, decision := range decisions {
+		p.start(ctx, decision)
+	}
+	return nil
+}
+
+// start starts the runs of a decision. They are durable: one that can't be started now is found by the watch.
+func (p *pipeline) start(ctx context.Context, d run.Decision) {
+	for _, r := range d.Runs {
+		if err := p.starter.Start(ctx, r.ID, r.Leg, r.Fence); err != nil {
+			p.logger.WarnContext(ctx, "run starts later", "run", r.ID, "err", err.Error())
+		}
+	}
+}
+
+func byKey(events []event.Event) map[string]event.Event {
+	keyed := make(map[string]event.Event, len(events))
+	for _, ev := range events {
+		keyed[ev.Key] = ev
+	}
+	return keyed
+}
+
+// inStore lets triage decide within one transaction of the store.
+func inStore(s *store.Store) triage.Store {
+	return func(ctx context.Context, work func(triage.Tx) error) error {
+		return s.Update(ctx, func(tx *store.Tx) error { return work(tx) })
+	}
+}
+
+// starter starts legs on the durable engine.
+type starter struct{ engine *durable.Engine }
+
+func (s *starter) Start(ctx context.Context, runID string, leg, fence int64) error {
+	return s.engine.Start(ctx, durable.Leg{Run: runID, Leg: leg, Fence: fence})
+}
+
+// rails are the guardrails of the store and those that can't be lifted: what Riposte stands on, and what
+// the configuration protects.
+type rails struct {
+	*store.Store
+	fixed []guardrail.Protection
+}
+
+func (r *rails) Protections(ctx context.Context) ([]guardrail.Protection, error) {
+	set, err := r.Store.Protections(ctx)
+	return append(set, r.fixed...), err
+}
+
+// announcer tells a channel what people are needed for.
+type announcer struct {
+	notify  *channel.Notify
+	channel string
+}
+
+func (a *announcer) Announce(ctx context.Context, n respond.Notice) error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s\nIncident %s, run %s.", n.Text, n.Incident, n.Run)
+	if n.Approval != "" {
+		fmt.Fprintf(&text, "\nLook: riposte approvals show %s\nApprove: riposte approve %s", n.Approval, n.Approval)
+	}
+	params, err := action.Bind(a.notify.Spec(), map[string]any{"channel": a.channel, "subject": n.Title, "message": text.String()})
+	if err != nil {
+		return err
+	}
+	plan, err := a.notify.Plan(ctx, action.Input{Params: params, Incident: n.Incident, Run: n.Run, Token: n.Token})
+	if err != nil {
+		return err
+	}
+	_, err = a.notify.Apply(ctx, plan)
+	return err
+}
+
+// replay reads a dead letter once more, with what first refused it.
+func (a *App) replay(ctx context.Context, l event.Letter) error {
+	if l.Format == awslog.FormatMessage {
+		for _, queue := range a.queues {
+			if strings.HasPrefix(l.Origin, queue.Name()+"/") {
+				return queue.Replay(ctx, l.Raw, l.Origin)
+			}
+		}
+		content, err := awslog.Message(l.Raw)
+		if err != nil {
+			return err
+		}
+		return a.intake.Accept(ctx, event.Batch{Events: content.Events})
+	}
+	events, err := awslog.Record(l.Raw)
+	if err != nil {
+		return err
+	}
+	return event.Strict(a.intake.Accept)(ctx, event.Batch{Events: events})
+}
+
+func newTracer() trace.Tracer { return otel.Tracer("riposte") }
