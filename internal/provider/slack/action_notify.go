@@ -79,7 +79,7 @@ func about(in action.Input) string {
 	if in.Incident == "" {
 		return ""
 	}
-	return "incident " + in.Incident + ", run " + in.Run
+	return "incident " + legible(oneLine(in.Incident), longestSubject) + ", run " + legible(oneLine(in.Run), longestSubject)
 }
 
 func (n *notify) channel(name string) (Channel, error) {
@@ -118,7 +118,7 @@ func (n *notify) post(ctx context.Context, receiver string, to Channel, body []b
 		Receiver: receiver, Body: body, Header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},
 	}
 	if to.ID == "" {
-		parcel.URL, parcel.Secrets = to.Webhook.Reveal(), []secret.Secret{to.Webhook}
+		parcel.URL, parcel.Secrets = to.Webhook.Reveal(), to.secrets()
 		_, err := n.slack.courier.Post(ctx, parcel)
 		return "", err
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -32,6 +33,15 @@ type Config struct {
 type Channel struct {
 	Webhook secret.Secret `yaml:"webhook"`
 	ID      string        `yaml:"id"`
+}
+
+// secrets are what gives the webhook away: its address, and the path of it.
+func (c Channel) secrets() []secret.Secret {
+	address, err := url.Parse(c.Webhook.Reveal())
+	if err != nil {
+		return []secret.Secret{c.Webhook}
+	}
+	return []secret.Secret{c.Webhook, secret.New(address.Path)}
 }
 
 var channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{2,20}$`)
