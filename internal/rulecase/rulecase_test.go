@@ -173,3 +173,20 @@ func texts(failures []rulecase.Failure) []string {
 	}
 	return all
 }
+
+func FuzzLoad(f *testing.F) {
+	f.Add([]byte("- {name: stopped, match: true, event: {eventName: StopLogging}}"))
+	f.Add([]byte("- {name: stopped, match: 1, rule: [], event: [{}, 0x1, ~]}"))
+	rules, err := sigma.Parse("x.yaml", []byte(stop))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cases, err := rulecase.Load(fstest.MapFS{"x_test.yaml": &fstest.MapFile{Data: text}}, ".")
+		if err != nil && !fault.Is(err, fault.Invalid) {
+			t.Fatalf("got %v, want fault.Invalid", err)
+		}
+		rulecase.Run(cases, rules)
+		rulecase.Untested(cases, rules)
+	})
+}

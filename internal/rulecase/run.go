@@ -65,7 +65,7 @@ func Untested(cases []Case, rules []*sigma.Rule) []Failure {
 	var failures []Failure
 	for _, r := range rules {
 		s := shown[r]
-		missing := ""
+		var missing string
 		switch {
 		case !s[0] && !s[1]:
 			missing = "the rule has no test"
