@@ -41,7 +41,7 @@ func (c Channel) secrets() []secret.Secret {
 	if err != nil {
 		return []secret.Secret{c.Webhook}
 	}
-	return []secret.Secret{c.Webhook, secret.New(address.Path)}
+	return []secret.Secret{c.Webhook, secret.New(address.RequestURI())}
 }
 
 var channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{2,20}$`)

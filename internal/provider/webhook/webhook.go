@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -96,6 +97,9 @@ func check(c Endpoint) (endpoint, error) {
 	}
 	if err := courier.CheckURL(checked.url); err != nil {
 		return checked, fmt.Errorf("url: %w", err)
+	}
+	if address, err := url.Parse(checked.url); err == nil { // a receiver may echo less than the whole
+		checked.secrets = append(checked.secrets, secret.New(address.RequestURI()))
 	}
 	if c.Timeout < 0 || c.Timeout > longestTimeout {
 		return checked, fmt.Errorf("timeout: %s is not between 0 and %s", c.Timeout, longestTimeout)
