@@ -16,7 +16,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-const allTrails = "arn:{partition}:cloudtrail:*:{account}:trail/*"
+const allTrails = "arn:{partition}:cloudtrail:{region}:{account}:trail/*"
 
 var trailName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,127}$`)
 

@@ -139,7 +139,7 @@ func (d describeKey) Plan(ctx context.Context, in action.Input) (action.Change, 
 	}
 	return action.Change{
 		Action: d.Spec().Name, Place: in.Place, Params: params, Target: d.cloud.global(entity.AccessKey, id, in.Place),
-		Summary: fmt.Sprintf("Access key %s belongs to %s", id, facts.User), Noop: true,
+		Summary: fmt.Sprintf("Access key %s belongs to %s", id, facts.User),
 		Outputs: map[string]any{
 			"user": facts.User, "status": facts.Status, "created": facts.Created, "last_used": facts.LastUsed,
 			"last_used_service": facts.LastService, "last_used_region": facts.LastRegion, "is_root": facts.Root,
