@@ -113,7 +113,7 @@ func (m *Mail) address(ctx context.Context, client *smtp.Client, receivers []str
 		if _, answered := errors.AsType[*textproto.Error](err); !answered {
 			return nil, last
 		}
-		refused = append(refused, last.Error())
+		refused = append(refused, fmt.Sprintf("%s: %s", to, &scrubbed{err, m.config.Password.Reveal()}))
 	}
 	if len(refused) == len(receivers) {
 		return nil, last

@@ -17,6 +17,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/document"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/provider/pagerduty"
+	"github.com/riposte-sec/riposte/internal/provider/providertest"
 	"github.com/riposte-sec/riposte/internal/secret"
 )
 
@@ -140,6 +141,30 @@ func TestContract(t *testing.T) {
 		if spec := a.Spec(); spec.Effect != action.Notify || spec.Doc == "" || !spec.Takes("service") {
 			t.Errorf("got %+v", spec)
 		}
+	}
+}
+
+func TestKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	s, trigger, resolve := start(t)
+	for _, n := range []providertest.Notice{
+		{Action: trigger, Input: input(action.Params{"subject": "Key disabled", "message": "of ann"}), Says: []string{"Key disabled: of ann"}},
+		{Action: resolve, Input: input(action.Params{}), Says: []string{"resolve", "riposte-01JINC"}},
+	} {
+		n.Answer = func(status int) { s.status = status }
+		n.Sent = func(t *testing.T) []string {
+			t.Helper()
+			var sent []string
+			for _, e := range s.got {
+				text, err := json.Marshal(e)
+				if err != nil {
+					t.Fatal(err)
+				}
+				sent = append(sent, string(text))
+			}
+			return sent
+		}
+		providertest.Notify(t, n)
 	}
 }
 

@@ -29,16 +29,13 @@ func (n *notify) Spec() action.Spec {
 		Doc: "Posts a headline and a text by an incoming webhook, or by chat.postMessage where the channel is " +
 			"configured by its id. `*bold*` and the like work; `&`, `<` and `>` are escaped, so that nothing in the " +
 			"text becomes a link or a mention. A text over 12,000 characters is cut. Slack takes no idempotency " +
-			"token: where the process ends between Slack's answer and the journal, the message can come twice.",
+			"token: tried again after an answer that got lost, the message can come twice.",
 		Params: []action.Param{
 			{Name: "channel", Type: action.String, Required: true, Doc: "name of a channel in the configuration, slack.channels"},
 			{Name: "message", Type: action.String, Required: true, Doc: "what to say"},
 			{Name: "subject", Type: action.String, Doc: "a short headline; the incident if absent"},
 		},
 		Outputs: []action.Output{{Name: "ts", Type: action.String, Doc: "Slack's id of the message; empty for a webhook"}},
-		Permissions: []action.Permission{
-			{Name: "chat:write", Resource: "*", Phase: action.ApplyPhase},
-		},
 	}
 }
 
@@ -91,7 +88,7 @@ func (n *notify) channel(name string) (Channel, error) {
 	return channel, nil
 }
 
-// Apply posts the message that was planned, once as far as this process remembers.
+// Apply posts the message that was planned.
 func (n *notify) Apply(ctx context.Context, c action.Change) (action.Result, error) {
 	in, err := c.Input()
 	if err != nil {
@@ -102,14 +99,10 @@ func (n *notify) Apply(ctx context.Context, c action.Change) (action.Result, err
 	if err != nil {
 		return action.Result{}, err
 	}
-	if ts, sent := n.slack.sent.find(c.Token); sent {
-		return action.Result{Outputs: map[string]any{"ts": ts}, Note: "sent before"}, nil
-	}
 	ts, err := n.post(ctx, "slack channel "+name, channel, c.After)
 	if err != nil {
 		return action.Result{}, err
 	}
-	n.slack.sent.add(c.Token, ts)
 	return action.Result{Changed: true, Outputs: map[string]any{"ts": ts}}, nil
 }
 

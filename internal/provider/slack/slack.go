@@ -50,7 +50,6 @@ var channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{2,20}$`)
 type Slack struct {
 	config  Config
 	courier *courier.Courier
-	sent    *memory
 }
 
 // New checks the configuration. Errors are Invalid and name the key.
@@ -66,7 +65,7 @@ func New(c Config, courier *courier.Courier) (*Slack, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
-	return &Slack{config: c, courier: courier, sent: newMemory()}, nil
+	return &Slack{config: c, courier: courier}, nil
 }
 
 func (c Config) check(channel Channel) error {

@@ -20,6 +20,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/document"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/provider/providertest"
 	"github.com/riposte-sec/riposte/internal/provider/webhook"
 	"github.com/riposte-sec/riposte/internal/secret"
 )
@@ -163,6 +164,22 @@ func TestContract(t *testing.T) {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	}
+}
+
+func TestKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	r, a := start(t)
+	providertest.Notify(t, providertest.Notice{
+		Action: a, Input: input("Key disabled", "Key AKIA... of ann"), Says: []string{"Key disabled", "of ann", "01JINC"},
+		Sent: func(*testing.T) []string {
+			var sent []string
+			for _, l := range r.got {
+				sent = append(sent, l.body)
+			}
+			return sent
+		},
+		Answer: func(status int) { r.status = max(status, http.StatusOK) },
+	})
 }
 
 func TestAttackersTexts(t *testing.T) {
