@@ -172,7 +172,7 @@ metrics.read     yes               yes             -                -           
 	}
 	for _, p := range auth.Permissions() {
 		cells := []string{string(p)}
-		for _, name := range strings.Fields(rows[0]) {
+		for name := range strings.FieldsSeq(rows[0]) {
 			cell := "-"
 			if (auth.Identity{Roles: []auth.Role{auth.Role(name)}}).May(p) {
 				cell = "yes"

@@ -39,7 +39,7 @@ func TestTooManyAttempts(t *testing.T) {
 				t.Errorf("%s: 20 attempts are too many", from)
 			}
 		} else {
-			fail(from, 20)
+			_ = fail(from, 20)
 		}
 		if err := fail(neighbour, 1); !errors.Is(err, auth.ErrTooMany) {
 			t.Errorf("%s: got %v, want too many", neighbour, err)

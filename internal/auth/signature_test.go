@@ -86,8 +86,8 @@ func TestCheckSignature(t *testing.T) {
 	}
 }
 
-// A fixed example, for whoever writes a sender. The value was computed with:
-// printf '1767323045.{"a":1}' | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
+// A fixed example, for whoever writes a sender: printf '1767323045.{"a":1}' | openssl dgst -sha256 -hmac KEY
+// gives it too, where KEY is 0123456789abcdef0123456789abcdef.
 func TestSignIsAsDocumented(t *testing.T) {
 	t.Parallel()
 	at := time.Unix(1767323045, 999)

@@ -39,13 +39,16 @@ func config(s *server) email.Config {
 	}
 }
 
-func mailer(t *testing.T, c email.Config) action.Action {
+// sender is the action that sends.
+type sender struct{ action.Action }
+
+func mailer(t *testing.T, c email.Config) *sender {
 	t.Helper()
 	m, err := email.New(c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return m.Actions()[0]
+	return &sender{m.Actions()[0]}
 }
 
 func input(subject, message string) action.Input {

@@ -32,12 +32,16 @@ var errTimeout = errors.New("no answer in time")
 func (m *Mail) deliver(ctx context.Context, l letter) (refused []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, defaultTimeout, errTimeout)
 	defer cancel()
-	client, err := m.connect(ctx)
+	conn, err := m.dial(ctx)
 	if err != nil {
 		return nil, m.explain(ctx, "connect", err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = client.Close() })
-	defer func() { stop(); _ = client.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer func() { stop(); _ = conn.Close() }()
+	client, err := m.open(conn)
+	if err != nil {
+		return nil, m.explain(ctx, "connect", err)
+	}
 	if err := m.greet(client); err != nil {
 		return nil, m.explain(ctx, "greet", err)
 	}
@@ -55,25 +59,20 @@ func (m *Mail) deliver(ctx context.Context, l letter) (refused []string, err err
 	return refused, nil
 }
 
-func (m *Mail) connect(ctx context.Context) (*smtp.Client, error) {
+// dial gives the connection below all encryption. To close it ends whatever waits for the server.
+func (m *Mail) dial(ctx context.Context) (net.Conn, error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", net.JoinHostPort(m.config.Host, strconv.Itoa(m.config.Port)))
 	if err != nil {
 		return nil, err
 	}
-	if deadline, ok := ctx.Deadline(); ok {
-		_ = conn.SetDeadline(deadline) // fails on a closed connection only, and so does what follows
-	}
-	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	defer stop()
-	conn = &bounded{Conn: conn, left: mostReplies}
+	return &bounded{Conn: conn, left: mostReplies}, nil
+}
+
+func (m *Mail) open(conn net.Conn) (*smtp.Client, error) {
 	if m.config.TLS == Implicit {
 		conn = tls.Client(conn, m.tls)
 	}
-	client, err := smtp.NewClient(conn, m.config.Host)
-	if err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	return client, nil
+	return smtp.NewClient(conn, m.config.Host)
 }
 
 // greet says hello, encrypts and logs in. Without encryption nothing goes on, except to this very machine.

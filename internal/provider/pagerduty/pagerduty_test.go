@@ -26,14 +26,15 @@ const routingKey = "R0123456789abcdefghijklmnopqrstu"
 // server is the Events API as far as it is documented: it joins events by their key.
 type server struct {
 	*httptest.Server
-	got    []map[string]any
-	open   map[string]int
-	status int
+	trigger, resolve action.Action
+	got              []map[string]any
+	open             map[string]int
+	status           int
 }
 
-func start(t *testing.T) (s *server, trigger, resolve action.Action) {
+func start(t *testing.T) *server {
 	t.Helper()
-	s = &server{open: map[string]int{}}
+	s := &server{open: map[string]int{}}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		var e map[string]any
@@ -60,7 +61,8 @@ func start(t *testing.T) (s *server, trigger, resolve action.Action) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, x.Actions()[0], x.Actions()[1]
+	s.trigger, s.resolve = x.Actions()[0], x.Actions()[1]
+	return s
 }
 
 func input(params action.Params) action.Input {
@@ -101,7 +103,8 @@ func apply(t *testing.T, a action.Action, c action.Change) {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	s, trigger, resolve := start(t)
+	s := start(t)
+	trigger, resolve := s.trigger, s.resolve
 	params := action.Params{"subject": "Key disabled", "message": "Key AKIA...\nof ann", "severity": "critical"}
 	c := plan(t, trigger, input(params))
 	if again := plan(t, trigger, input(params)); again.Hash() != c.Hash() {
@@ -146,7 +149,8 @@ func TestContract(t *testing.T) {
 
 func TestKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	s, trigger, resolve := start(t)
+	s := start(t)
+	trigger, resolve := s.trigger, s.resolve
 	for _, n := range []providertest.Notice{
 		{Action: trigger, Input: input(action.Params{"subject": "Key disabled", "message": "of ann"}), Says: []string{"Key disabled: of ann"}},
 		{Action: resolve, Input: input(action.Params{}), Says: []string{"resolve", "riposte-01JINC"}},
@@ -170,7 +174,7 @@ func TestKeepsTheContract(t *testing.T) {
 
 func TestSeverities(t *testing.T) {
 	t.Parallel()
-	_, trigger, _ := start(t)
+	trigger := start(t).trigger
 	for given, want := range map[string]string{
 		"": "error", "critical": "critical", "HIGH": "error", "medium": "warning", "low": "info", "informational": "info", "info": "info",
 		"error": "error", "Warning": "warning", "5": "critical", "4": "error", "3": "warning", "2": "info", "1": "info",
@@ -191,7 +195,8 @@ func TestSeverities(t *testing.T) {
 
 func TestAttackersTexts(t *testing.T) {
 	t.Parallel()
-	s, trigger, _ := start(t)
+	s := start(t)
+	trigger := s.trigger
 	for _, attack := range []string{
 		"a\r\nb\u2028c", "\x00\x1b[2J\u202e\u2066", "\xff\xfe", `"},"routing_key":"other`, "", "\x00", strings.Repeat("x", 1<<20),
 		strings.Repeat("😀", 1<<18), strings.Repeat("\xff", 1<<20), strings.Repeat("\n", 1<<20),
@@ -219,7 +224,7 @@ func TestAttackersTexts(t *testing.T) {
 
 func TestDedupKeyWithoutIncident(t *testing.T) {
 	t.Parallel()
-	_, _, resolve := start(t)
+	resolve := start(t).resolve
 	for want, in := range map[string]action.Input{
 		"riposte-01JRUN": {Run: "01JRUN", Token: "tok"},
 		"riposte-tok":    {Token: "tok"},
@@ -238,7 +243,8 @@ func TestDedupKeyWithoutIncident(t *testing.T) {
 
 func TestErrorsHaveTheirKind(t *testing.T) {
 	t.Parallel()
-	s, trigger, resolve := start(t)
+	s := start(t)
+	trigger, resolve := s.trigger, s.resolve
 	c := plan(t, trigger, input(action.Params{"message": "m"}))
 	for status, want := range map[int]fault.Kind{400: fault.Invalid, 403: fault.Denied, 429: fault.Transient, 502: fault.Transient} {
 		s.status = status

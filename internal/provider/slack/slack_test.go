@@ -33,12 +33,13 @@ const (
 // server is a Slack that takes messages by webhook and by chat.postMessage.
 type server struct {
 	*httptest.Server
+	notify action.Action
 	got    []string
 	status int
 	answer string
 }
 
-func start(t *testing.T) (*server, action.Action) {
+func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{status: http.StatusOK}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -72,7 +73,8 @@ func start(t *testing.T) (*server, action.Action) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s, x.Actions()[0]
+	s.notify = x.Actions()[0]
+	return s
 }
 
 func input(channel, subject, message string) action.Input {
@@ -107,7 +109,8 @@ func plan(t *testing.T, a action.Action, in action.Input) action.Change {
 func TestContract(t *testing.T) {
 	t.Parallel()
 	for _, channel := range []string{"security", "oncall"} {
-		s, a := start(t)
+		s := start(t)
+		a := s.notify
 		if spec := a.Spec(); spec.Name != "slack.notify" || spec.Effect != action.Notify || spec.Summary == "" || spec.Doc == "" {
 			t.Errorf("got %+v", spec)
 		}
@@ -138,7 +141,7 @@ func TestContract(t *testing.T) {
 
 func TestLayout(t *testing.T) {
 	t.Parallel()
-	_, a := start(t)
+	a := start(t).notify
 	got := string(plan(t, a, input("oncall", "R&D <key>", "*Bold* & <b>\nsecond line")).After)
 	want := `{"channel":"C0123456789","text":"R\u0026amp;D \u0026lt;key\u0026gt;","blocks":[` +
 		`{"type":"header","text":{"type":"plain_text","text":"R\u0026amp;D \u0026lt;key\u0026gt;","emoji":false}},` +
@@ -172,7 +175,8 @@ var entities = regexp.MustCompile(`&(amp|lt|gt);`)
 
 func TestAttackersTexts(t *testing.T) {
 	t.Parallel()
-	s, a := start(t)
+	s := start(t)
+	a := s.notify
 	for _, attack := range attacks {
 		for _, in := range []action.Input{input("security", attack, "x"), input("oncall", "x", attack), input("oncall", attack, attack)} {
 			in.Incident, in.Token = attack, ""
@@ -231,7 +235,7 @@ func checkMessage(t *testing.T, attack, body string) {
 
 func TestNothingIsLostInPieces(t *testing.T) {
 	t.Parallel()
-	_, a := start(t)
+	a := start(t).notify
 	message := strings.Repeat("0123456789<>&é😀\n", 800)
 	var m struct {
 		Blocks []struct{ Text struct{ Text string } }
@@ -266,7 +270,8 @@ func TestErrorsHaveTheirKind(t *testing.T) {
 		"channel":           {"oncall", 200, `{"ok":false,"error":"channel_not_found ` + botToken + `"}`, fault.Invalid},
 		"no JSON":           {"oncall", 200, `<html>` + botToken, fault.Transient},
 	} {
-		s, a := start(t)
+		s := start(t)
+		a := s.notify
 		s.status, s.answer = c.status, c.answer
 		change := plan(t, a, input(c.channel, "s", "m"))
 		_, err := a.Apply(t.Context(), change)
@@ -280,7 +285,7 @@ func TestErrorsHaveTheirKind(t *testing.T) {
 			}
 		}
 	}
-	_, a := start(t)
+	a := start(t).notify
 	if _, err := a.Plan(t.Context(), input("nobody", "s", "m")); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), "oncall, security") {
 		t.Errorf("got %v, want the channels that there are", err)
 	}

@@ -39,11 +39,12 @@ type letter struct {
 // receiver is an endpoint that checks signatures.
 type receiver struct {
 	*httptest.Server
+	send   action.Action
 	got    []letter
 	status int
 }
 
-func start(t *testing.T) (*receiver, action.Action) {
+func start(t *testing.T) *receiver {
 	t.Helper()
 	r := &receiver{status: http.StatusNoContent}
 	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
@@ -66,7 +67,8 @@ func start(t *testing.T) (*receiver, action.Action) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, x.Actions()[0]
+	r.send = x.Actions()[0]
+	return r
 }
 
 // verify does what the specification asks of a receiver.
@@ -131,7 +133,8 @@ func withoutTime(t *testing.T, body string) map[string]any {
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	r, a := start(t)
+	r := start(t)
+	a := r.send
 	if spec := a.Spec(); spec.Name != "webhook.send" || spec.Effect != action.Notify || spec.Doc == "" {
 		t.Errorf("got %+v", spec)
 	}
@@ -168,7 +171,8 @@ func TestContract(t *testing.T) {
 
 func TestKeepsTheContract(t *testing.T) {
 	t.Parallel()
-	r, a := start(t)
+	r := start(t)
+	a := r.send
 	providertest.Notify(t, providertest.Notice{
 		Action: a, Input: input("Key disabled", "Key AKIA... of ann"), Says: []string{"Key disabled", "of ann", "01JINC"},
 		Sent: func(*testing.T) []string {
@@ -184,7 +188,8 @@ func TestKeepsTheContract(t *testing.T) {
 
 func TestAttackersTexts(t *testing.T) {
 	t.Parallel()
-	r, a := start(t)
+	r := start(t)
+	a := r.send
 	for _, attack := range []string{
 		"a\r\nX-Injected: yes", "\x00\x1b\u202e", "\xff\xfe", `"},"type":"other`, "", strings.Repeat("x", 1<<20), strings.Repeat("😀", 1<<18),
 		strings.Repeat("\x00", 1<<20), "x" + strings.Repeat("😀", 1<<18),
@@ -215,7 +220,8 @@ func TestAttackersTexts(t *testing.T) {
 
 func TestErrorsHaveTheirKind(t *testing.T) {
 	t.Parallel()
-	r, a := start(t)
+	r := start(t)
+	a := r.send
 	c := plan(t, a, input("s", "m"))
 	for status, want := range map[int]fault.Kind{
 		301: fault.Invalid, 400: fault.Invalid, 401: fault.Denied, 403: fault.Denied, 410: fault.Invalid, 429: fault.Transient, 500: fault.Transient,
