@@ -144,15 +144,15 @@ func (u *updateHub) read(ctx context.Context, in action.Input) (findingState, er
 	}
 	for _, f := range got.Findings {
 		if aws.ToString(f.Id) == id && aws.ToString(f.ProductArn) == product {
-			return stateOf(f), nil
+			return findingStateOf(f), nil
 		}
 	}
 	at := u.cloud.here(in.Place)
 	return findingState{}, fault.New(fault.NotFound, "Security Hub of account %s has no finding %s in %s", at.Account, id, at.Region)
 }
 
-// stateOf reads what people set of a finding. A note that undo left stands for none.
-func stateOf(f types.AwsSecurityFinding) findingState {
+// findingStateOf reads what people set of a finding. A note that undo left stands for none.
+func findingStateOf(f types.AwsSecurityFinding) findingState {
 	state := findingState{Status: string(types.WorkflowStatusNew)}
 	if f.Workflow != nil && f.Workflow.Status != "" {
 		state.Status = string(f.Workflow.Status)

@@ -134,19 +134,27 @@ func (c *Cloud) population(ctx context.Context, at action.Place, key types.Summa
 	return int(got.SummaryMap[string(key)]), nil
 }
 
-// keyPopulation counts the access keys of an account's users by IAM's credential report: two calls,
-// however many users there are. While IAM makes the report, the error is Transient.
+// reportTries bounds how often we look whether IAM has made the credential report: for three seconds.
+const reportTries = 4
+
+// keyPopulation counts the access keys of an account's users by IAM's credential report: a few calls,
+// however many users there are. Where IAM takes long to make the report, the error is Transient.
 func (c *Cloud) keyPopulation(ctx context.Context, at action.Place) (int, error) {
 	api, err := c.identity(at)
 	if err != nil {
 		return 0, err
 	}
-	made, err := api.GenerateCredentialReport(ctx, &iam.GenerateCredentialReportInput{})
-	if err != nil {
-		return 0, fmt.Errorf("ask for the credential report: %w", classify(err))
-	}
-	if made.State != types.ReportStateTypeComplete {
-		return 0, fault.New(fault.Transient, "IAM is making the credential report")
+	for try := 0; ; try++ {
+		made, err := api.GenerateCredentialReport(ctx, &iam.GenerateCredentialReportInput{})
+		if err != nil {
+			return 0, fmt.Errorf("ask for the credential report: %w", classify(err))
+		}
+		if made.State == types.ReportStateTypeComplete {
+			break
+		}
+		if try == reportTries || !sleep(ctx, 200*time.Millisecond<<try) {
+			return 0, fault.New(fault.Transient, "IAM is making the credential report")
+		}
 	}
 	got, err := api.GetCredentialReport(ctx, &iam.GetCredentialReportInput{})
 	if err != nil {

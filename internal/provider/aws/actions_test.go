@@ -1,0 +1,151 @@
+package aws_test
+
+import (
+	"encoding/json"
+	"testing"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
+	"github.com/riposte-sec/riposte/internal/provider/providertest"
+)
+
+// lab is an account of its own for one test: Riposte's way there leads through a door, the test's own doesn't.
+type lab struct {
+	account string
+	cloud   *aws.Cloud
+	door    *providertest.Door
+	direct  sdk.Config // of the test, who is somebody else in the same account
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	return labAt(t, awstest.Emulator(t), awstest.Account())
+}
+
+// labAt is a lab at an endpoint, in an account.
+func labAt(t *testing.T, endpoint, account string) *lab {
+	t.Helper()
+	awstest.Credentials(t)
+	l := &lab{account: account, door: providertest.NewDoor(t, endpoint)}
+	var err error
+	l.cloud, err = aws.Connect(t.Context(), aws.Config{
+		Enabled: true, Region: awstest.Region, Endpoint: l.door.URL, AssumeRole: "riposte-responder",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.direct = sdk.Config{
+		Region: awstest.Region, BaseEndpoint: sdk.String(endpoint),
+		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
+	}
+	if account == awstest.Home {
+		return l
+	}
+	got, err := sts.NewFromConfig(l.direct).AssumeRole(t.Context(), &sts.AssumeRoleInput{
+		RoleArn: sdk.String("arn:aws:iam::" + account + ":role/test"), RoleSessionName: sdk.String("test"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.direct.Credentials = credentials.NewStaticCredentialsProvider(
+		*got.Credentials.AccessKeyId, *got.Credentials.SecretAccessKey, *got.Credentials.SessionToken)
+	return l
+}
+
+// action is the one of that name.
+func (l *lab) action(t *testing.T, name string) action.Action {
+	t.Helper()
+	for _, do := range l.cloud.Actions() {
+		if do.Spec().Name == name {
+			return do
+		}
+	}
+	t.Fatalf("there is no action %s", name)
+	return nil
+}
+
+// input is an input in the lab's account.
+func (l *lab) input(params action.Params) action.Input {
+	return action.Input{
+		Place: action.Place{Account: l.account, Region: awstest.Region}, Params: params, Incident: "INC-1", Run: "run-1", Step: "contain",
+		Reason: "Riposte playbook test, incident INC-1", Token: "0123456789abcdef0123456789abcdef",
+	}
+}
+
+// plan plans an action, which must work.
+func (l *lab) plan(t *testing.T, name string, params action.Params) action.Change {
+	t.Helper()
+	change, err := l.action(t, name).Plan(t.Context(), l.input(params))
+	if err != nil {
+		t.Fatalf("plan %s: %v", name, err)
+	}
+	return change
+}
+
+// refuses tests that planning an action gives an error of a kind.
+func (l *lab) refuses(t *testing.T, name string, params action.Params, kind fault.Kind) {
+	t.Helper()
+	if _, err := l.action(t, name).Plan(t.Context(), l.input(params)); !fault.Is(err, kind) {
+		t.Errorf("plan %s with %v: got %v, want an error of kind %s", name, params, err, kind)
+	}
+}
+
+// population tests how many things of an action's kind the lab's account has.
+func (l *lab) population(t *testing.T, name string, want int) {
+	t.Helper()
+	counter, ok := l.action(t, name).(action.Counter)
+	if !ok {
+		t.Fatalf("%s counts nothing", name)
+	}
+	got, err := counter.Population(t.Context(), action.Place{Account: l.account, Region: awstest.Region})
+	if err != nil || got != want {
+		t.Errorf("population of %s: got %d, %v, want %d", name, got, err, want)
+	}
+}
+
+// dump gives a value as text that can be compared.
+func dump(t *testing.T, v any) string {
+	t.Helper()
+	text, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// must gives the value of a call that must work.
+func must[T any](t *testing.T) func(value T, err error) T {
+	t.Helper()
+	return func(value T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+}
+
+func TestEveryActionIsListedOnce(t *testing.T) {
+	seen := map[string]bool{}
+	for _, spec := range allSpecs() {
+		if seen[spec.Name] {
+			t.Errorf("%s is there twice", spec.Name)
+		}
+		seen[spec.Name] = true
+	}
+	for _, name := range []string{
+		"aws.iam.describe_access_key", "aws.iam.disable_access_key", "aws.iam.deny_user", "aws.iam.revoke_role_sessions",
+		"aws.s3.block_public_access", "aws.cloudtrail.restore_logging", "aws.securityhub.update_finding",
+		"aws.guardduty.archive_finding", "aws.sns.publish",
+	} {
+		if !seen[name] {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
