@@ -28,8 +28,9 @@ const (
 	Destroy Effect = "destroy" // changes the world for good
 )
 
-// Changes reports whether the effect alters what an attacker or an operator would see in the cloud.
-func (e Effect) Changes() bool { return e == Contain || e == Destroy }
+// Changes reports whether the effect alters what an attacker or an operator would see in the cloud. One
+// that nobody declared is taken for one that does.
+func (e Effect) Changes() bool { return e != Read && e != Notify }
 
 // Action is one thing that Riposte can do.
 type Action interface {

@@ -116,7 +116,7 @@ func Check(q Question) Verdict {
 	if q.Change.Noop {
 		return Verdict{Outcome: Pass, Reasons: []string{"it is already so"}}
 	}
-	if q.Autonomy == run.Observe || q.Autonomy == "" {
+	if q.Autonomy != run.Approve && q.Autonomy != run.Auto { // nor does one that nobody knows let anything pass
 		return Verdict{Plan, []string{"autonomy is observe"}}
 	}
 	if reasons := frozenBy(q); len(reasons) > 0 {
@@ -134,7 +134,7 @@ func Check(q Question) Verdict {
 	if q.Autonomy == run.Approve {
 		return Verdict{Ask, []string{"autonomy is approve"}}
 	}
-	if q.Effect == action.Destroy && !q.Destroys {
+	if q.Effect != action.Contain && !q.Destroys {
 		return Verdict{Ask, []string{q.Change.Action + " cannot be undone"}}
 	}
 	return Verdict{Outcome: Pass, Reasons: []string{"autonomy is auto"}}
@@ -148,12 +148,13 @@ func protectedBy(c action.Change, protections []Protection) []string {
 			if e.Key() != c.Target.Key() {
 				tags = nil
 			}
-			if p.Covers(e, c.Place, tags) {
-				reasons = append(reasons, fmt.Sprintf("%s %s is protected: %s", e.Kind, e.ID, p.Reason))
+			reason := fmt.Sprintf("%s %s is protected: %s", e.Kind, e.ID, p.Reason)
+			if p.Covers(e, c.Place, tags) && !slices.Contains(reasons, reason) {
+				reasons = append(reasons, reason)
 			}
 		}
 	}
-	return slices.Compact(reasons)
+	return reasons
 }
 
 // Covers reports whether an entity at a place, with its tags, is protected by p.
