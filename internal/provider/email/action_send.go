@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/riposte-sec/riposte/internal/action"
@@ -28,7 +26,7 @@ func (s *send) Spec() action.Spec {
 			"Where the server refuses some of the addresses, the others get the mail and the result says so. A text " +
 			"over 65,536 characters is cut.",
 		Params: []action.Param{
-			{Name: "to", Type: action.String, Required: true, Doc: "name of a list in the configuration, email.lists"},
+			{Name: "to", Type: action.String, Required: true, Enum: s.mail.names(), Doc: "name of a list in the configuration, email.lists"},
 			{Name: "message", Type: action.String, Required: true, Doc: "what to say"},
 			{Name: "subject", Type: action.String, Doc: "the subject; the incident if absent"},
 		},
@@ -45,7 +43,7 @@ func (s *send) Plan(_ context.Context, in action.Input) (action.Change, error) {
 	people, known := s.mail.lists[name]
 	if !known {
 		return action.Change{}, fault.New(fault.Invalid, "email.lists has no %.100q; there are %s", name,
-			strings.Join(slices.Sorted(maps.Keys(s.mail.lists)), ", "))
+			strings.Join(s.mail.names(), ", "))
 	}
 	planned := letter{
 		From: s.mail.from.String(), Sender: s.mail.from.Address, Incident: legible(in.Incident, longestSubject),

@@ -174,6 +174,9 @@ func address(text string) (*mail.Address, error) {
 
 func domain(a *mail.Address) string { return a.Address[strings.LastIndexByte(a.Address, '@')+1:] }
 
+// names are the lists that playbooks can name.
+func (m *Mail) names() []string { return slices.Sorted(maps.Keys(m.lists)) }
+
 // Actions are what the package adds to an installation: none where no list is configured.
 func (m *Mail) Actions() []action.Action {
 	if len(m.lists) == 0 {

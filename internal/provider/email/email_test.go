@@ -338,6 +338,14 @@ func TestTheContextEndsIt(t *testing.T) {
 	}
 }
 
+func TestAWrongNameIsSeenEarly(t *testing.T) {
+	t.Parallel()
+	_, err := action.Bind(mailer(t, config(start(t, nil))).Spec(), map[string]any{"to": "nobody", "message": "m"})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `"nobody" is not one of `) {
+		t.Errorf("got %v, want the names that there are", err)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	good := email.Config{Host: "mail.example.com", From: "riposte@example.com", Lists: map[string][]string{"security": {"ann@example.com"}}}

@@ -17,7 +17,10 @@ func (r *resolve) Spec() action.Spec {
 		Doc: "Sends a resolve event (Events API v2) for the alert that pagerduty.trigger opened for the same incident. " +
 			"Where none is open, PagerDuty takes the event and does nothing.",
 		Params: []action.Param{
-			{Name: "service", Type: action.String, Required: true, Doc: "name of a service in the configuration, pagerduty.services"},
+			{
+				Name: "service", Type: action.String, Required: true, Enum: r.pagerduty.names(),
+				Doc: "name of a service in the configuration, pagerduty.services",
+			},
 		},
 		Outputs: []action.Output{{Name: "dedup_key", Type: action.String, Doc: "PagerDuty's key of the alert"}},
 	}

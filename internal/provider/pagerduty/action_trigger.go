@@ -17,7 +17,10 @@ func (t *trigger) Spec() action.Spec {
 			"is open, another trigger for the incident adds to it and pages nobody again. Severities become " +
 			"PagerDuty's: critical stays, high is error, medium warning, low and informational info.",
 		Params: []action.Param{
-			{Name: "service", Type: action.String, Required: true, Doc: "name of a service in the configuration, pagerduty.services"},
+			{
+				Name: "service", Type: action.String, Required: true, Enum: t.pagerduty.names(),
+				Doc: "name of a service in the configuration, pagerduty.services",
+			},
 			{Name: "message", Type: action.String, Required: true, Doc: "what happened; its beginning is in the alert's title"},
 			{Name: "subject", Type: action.String, Doc: "the beginning of the alert's title"},
 			{Name: "severity", Type: action.String, Default: "high", Doc: "critical, high, medium, low, informational or PagerDuty's words"},

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -101,7 +99,7 @@ func (p *PagerDuty) service(name string) (Service, error) {
 	service, known := p.config.Services[name]
 	if !known {
 		return service, fault.New(fault.Invalid, "pagerduty.services has no %.100q; there are %s", name,
-			strings.Join(slices.Sorted(maps.Keys(p.config.Services)), ", "))
+			strings.Join(p.names(), ", "))
 	}
 	return service, nil
 }

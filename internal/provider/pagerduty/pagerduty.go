@@ -69,6 +69,9 @@ func New(c Config, courier *courier.Courier) (*PagerDuty, error) {
 
 func checkURL(address string) error { return courier.CheckURL(address) }
 
+// names are the services that playbooks can name.
+func (p *PagerDuty) names() []string { return slices.Sorted(maps.Keys(p.config.Services)) }
+
 // Actions are what the package adds to an installation: none where no service is configured.
 func (p *PagerDuty) Actions() []action.Action {
 	if len(p.config.Services) == 0 {

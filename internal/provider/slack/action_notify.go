@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/riposte-sec/riposte/internal/action"
@@ -31,7 +29,10 @@ func (n *notify) Spec() action.Spec {
 			"text becomes a link or a mention. A text over 12,000 characters is cut. Slack takes no idempotency " +
 			"token: tried again after an answer that got lost, the message can come twice.",
 		Params: []action.Param{
-			{Name: "channel", Type: action.String, Required: true, Doc: "name of a channel in the configuration, slack.channels"},
+			{
+				Name: "channel", Type: action.String, Required: true, Enum: n.slack.names(),
+				Doc: "name of a channel in the configuration, slack.channels",
+			},
 			{Name: "message", Type: action.String, Required: true, Doc: "what to say"},
 			{Name: "subject", Type: action.String, Doc: "a short headline; the incident if absent"},
 		},
@@ -83,7 +84,7 @@ func (n *notify) channel(name string) (Channel, error) {
 	channel, known := n.slack.config.Channels[name]
 	if !known {
 		return channel, fault.New(fault.Invalid, "slack.channels has no %.100q; there are %s", name,
-			strings.Join(slices.Sorted(maps.Keys(n.slack.config.Channels)), ", "))
+			strings.Join(n.slack.names(), ", "))
 	}
 	return channel, nil
 }

@@ -98,6 +98,9 @@ func at(key string, err error) error {
 	return fmt.Errorf("%s: %w", key, err)
 }
 
+// names are the channels that playbooks can name.
+func (s *Slack) names() []string { return slices.Sorted(maps.Keys(s.config.Channels)) }
+
 // Actions are what the package adds to an installation: none where no channel is configured.
 func (s *Slack) Actions() []action.Action {
 	if len(s.config.Channels) == 0 {

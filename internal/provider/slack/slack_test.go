@@ -296,6 +296,14 @@ func TestErrorsHaveTheirKind(t *testing.T) {
 	}
 }
 
+func TestAWrongNameIsSeenEarly(t *testing.T) {
+	t.Parallel()
+	_, err := action.Bind(start(t).notify.Spec(), map[string]any{"channel": "nobody", "message": "m"})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `"nobody" is not one of `) {
+		t.Errorf("got %v, want the names that there are", err)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	channel := func(c slack.Channel) map[string]slack.Channel { return map[string]slack.Channel{"x": c} }

@@ -8,10 +8,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -54,7 +52,10 @@ func (s *send) Spec() action.Spec {
 			"those of the attempt. A message over 64 KiB is cut. What an attacker wrote is in these texts as it was " +
 			"written: it is the receiver who knows what to escape.",
 		Params: []action.Param{
-			{Name: "endpoint", Type: action.String, Required: true, Doc: "name of an endpoint in the configuration, webhook.endpoints"},
+			{
+				Name: "endpoint", Type: action.String, Required: true, Enum: s.webhook.names(),
+				Doc: "name of an endpoint in the configuration, webhook.endpoints",
+			},
 			{Name: "message", Type: action.String, Required: true, Doc: "what to say"},
 			{Name: "subject", Type: action.String, Doc: "a short headline"},
 		},
@@ -93,7 +94,7 @@ func (s *send) endpoint(name string) (endpoint, error) {
 	to, known := s.webhook.endpoints[name]
 	if !known {
 		return to, fault.New(fault.Invalid, "webhook.endpoints has no %.100q; there are %s", name,
-			strings.Join(slices.Sorted(maps.Keys(s.webhook.endpoints)), ", "))
+			strings.Join(s.webhook.names(), ", "))
 	}
 	return to, nil
 }

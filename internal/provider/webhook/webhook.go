@@ -147,6 +147,9 @@ var ours = []string{
 	"Content-Type", "Content-Length", "Content-Encoding", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
 }
 
+// names are the endpoints that playbooks can name.
+func (w *Webhook) names() []string { return slices.Sorted(maps.Keys(w.endpoints)) }
+
 // Actions are what the package adds to an installation: none where no endpoint is configured.
 func (w *Webhook) Actions() []action.Action {
 	if len(w.endpoints) == 0 {

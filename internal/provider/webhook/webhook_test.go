@@ -246,6 +246,14 @@ func TestErrorsHaveTheirKind(t *testing.T) {
 	}
 }
 
+func TestAWrongNameIsSeenEarly(t *testing.T) {
+	t.Parallel()
+	_, err := action.Bind(start(t).send.Spec(), map[string]any{"endpoint": "nobody", "message": "m"})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `"nobody" is not one of `) {
+		t.Errorf("got %v, want the names that there are", err)
+	}
+}
+
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
 	text := func(s string) webhook.Text { return webhook.Text{Secret: secret.New(s)} }
