@@ -31,7 +31,7 @@ type restore struct {
 	cloud *Cloud
 }
 
-func restoreLogging(c *Cloud) action.Action {
+func restoreLogging(c *Cloud) *restore {
 	r := &restore{cloud: c}
 	r.Setting = action.Setting[logging]{
 		About:  restoreSpec(),

@@ -43,7 +43,7 @@ func TestRestoreLogging(t *testing.T) {
 		missing := l.input(action.Params{"trail": strings.ReplaceAll(named, "main", "gone")})
 		providertest.Contract(t, providertest.Case{
 			Action: l.action(t, name), Input: l.input(action.Params{"trail": named}), Missing: &missing, Door: l.door,
-			State: func(t *testing.T) string { return logs(t, api) },
+			State: func(t *testing.T) string { t.Helper(); return logs(t, api) },
 			// A trail logs or not: who changes it makes the plan's change, or undoes it.
 		})
 	}

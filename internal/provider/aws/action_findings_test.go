@@ -79,8 +79,9 @@ func TestUpdateFinding(t *testing.T) {
 			changes := 0
 			providertest.Contract(t, providertest.Case{
 				Action: l.action(t, updateHub), Input: l.input(given), Missing: &missing, Door: l.door,
-				State: func(t *testing.T) string { return people(t, api) },
+				State: func(t *testing.T) string { t.Helper(); return people(t, api) },
 				Change: func(t *testing.T) {
+					t.Helper()
 					changes++
 					must[*securityhub.BatchUpdateFindingsOutput](t)(api.BatchUpdateFindings(t.Context(), &securityhub.BatchUpdateFindingsInput{
 						FindingIdentifiers: []types.AwsSecurityFindingIdentifier{{Id: sdk.String(hubID), ProductArn: sdk.String(product)}},
@@ -118,6 +119,7 @@ func TestArchiveFinding(t *testing.T) {
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, name), Input: l.input(action.Params{"detector_id": detector, "finding_id": id}), Missing: &missing, Door: l.door,
 		State: func(t *testing.T) string {
+			t.Helper()
 			got := must[*guardduty.GetFindingsOutput](t)(api.GetFindings(t.Context(), &guardduty.GetFindingsInput{
 				DetectorId: sdk.String(detector), FindingIds: []string{id, "another"},
 			}))

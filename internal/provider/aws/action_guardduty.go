@@ -26,7 +26,7 @@ type archive struct {
 	cloud *Cloud
 }
 
-func archiveFinding(c *Cloud) action.Action {
+func archiveFinding(c *Cloud) *archive {
 	a := &archive{cloud: c}
 	a.Setting = action.Setting[archived]{
 		About: archiveSpec(),

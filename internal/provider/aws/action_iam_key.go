@@ -87,7 +87,7 @@ func (c *Cloud) findOwner(ctx context.Context, at action.Place, facts *keyFacts)
 // describeKey is aws.iam.describe_access_key.
 type describeKey struct{ cloud *Cloud }
 
-func describeAccessKey(c *Cloud) action.Action { return describeKey{c} }
+func describeAccessKey(c *Cloud) describeKey { return describeKey{c} }
 
 // Spec describes the action.
 func (describeKey) Spec() action.Spec {
@@ -165,7 +165,7 @@ type disableKey struct {
 	cloud *Cloud
 }
 
-func disableAccessKey(c *Cloud) action.Action {
+func disableAccessKey(c *Cloud) *disableKey {
 	d := &disableKey{cloud: c}
 	d.Setting = action.Setting[keyState]{
 		About: action.Spec{

@@ -98,7 +98,7 @@ type revoke struct {
 	cloud *Cloud
 }
 
-func revokeRoleSessions(c *Cloud) action.Action {
+func revokeRoleSessions(c *Cloud) *revoke {
 	r := &revoke{cloud: c}
 	written := func(now, wanted inline) bool { return bytes.Equal(timeless(now).Document, wanted.Document) }
 	r.Setting = action.Setting[inline]{

@@ -13,13 +13,13 @@ import (
 	"github.com/riposte-sec/riposte/internal/entity"
 )
 
-// quarantineName is the name of the inline policy that denies a user everything.
-const quarantineName = "riposte-quarantine"
+// denialName is the name of the inline policy that denies a user everything.
+const denialName = "riposte-quarantine"
 
-// quarantineDocument denies everything, without a condition. A condition on aws:TokenIssueTime, as it is
+// denialDocument denies everything, without a condition. A condition on aws:TokenIssueTime, as it is
 // used for roles, would contain nothing: the key exists in requests with temporary credentials alone, so a
 // request signed with a long-lived access key doesn't match and goes on working.
-const quarantineDocument = `{"Version":"2012-10-17","Statement":[{"Sid":"RiposteQuarantine","Effect":"Deny","Action":"*","Resource":"*"}]}`
+const denialDocument = `{"Version":"2012-10-17","Statement":[{"Sid":"RiposteQuarantine","Effect":"Deny","Action":"*","Resource":"*"}]}`
 
 // deny is aws.iam.deny_user.
 type deny struct {
@@ -27,21 +27,21 @@ type deny struct {
 	cloud *Cloud
 }
 
-func denyUser(c *Cloud) action.Action {
+func denyUser(c *Cloud) *deny {
 	d := &deny{cloud: c}
 	d.Setting = action.Setting[inline]{
 		About:  denySpec(),
 		Target: func(in action.Input) entity.Entity { return c.global(entity.User, in.Params.String("user"), in.Place) },
 		Read:   d.read,
 		Want: func(action.Input, inline) (inline, error) {
-			return inline{Document: json.RawMessage(quarantineDocument)}, nil
+			return inline{Document: json.RawMessage(denialDocument)}, nil
 		},
 		Write: d.write,
 		Calls: func(in action.Input, _, _ inline) []string {
-			return []string{"iam:PutUserPolicy " + quarantineName + " of user " + in.Params.String("user")}
+			return []string{"iam:PutUserPolicy " + denialName + " of user " + in.Params.String("user")}
 		},
 		Summary: func(in action.Input, _, _ inline) string {
-			return fmt.Sprintf("User %s is denied everything by the inline policy %s", in.Params.String("user"), quarantineName)
+			return fmt.Sprintf("User %s is denied everything by the inline policy %s", in.Params.String("user"), denialName)
 		},
 		Facts: d.facts,
 	}
@@ -52,7 +52,7 @@ func denySpec() action.Spec {
 	return action.Spec{
 		Name:    "aws.iam.deny_user",
 		Summary: "Deny an IAM user everything",
-		Doc: "Puts the inline policy `" + quarantineName + "` on the user: every action on every resource is denied, without a " +
+		Doc: "Puts the inline policy `" + denialName + "` on the user: every action on every resource is denied, without a " +
 			"condition. An explicit denial wins over any permission, and holds for long-lived access keys, the console and " +
 			"the user's temporary credentials (GetSessionToken, GetFederationToken) alike. The age of a token is not used as " +
 			"a condition, for long-lived keys have none and would go on working.\n\n" +
@@ -85,15 +85,15 @@ func (d *deny) read(ctx context.Context, in action.Input) (inline, error) {
 	if err != nil {
 		return inline{}, err
 	}
-	got, err := api.GetUserPolicy(ctx, &iam.GetUserPolicyInput{UserName: aws.String(name), PolicyName: aws.String(quarantineName)})
+	got, err := api.GetUserPolicy(ctx, &iam.GetUserPolicyInput{UserName: aws.String(name), PolicyName: aws.String(denialName)})
 	if gone(err) { // the policy, or the user?
 		_, err := d.cloud.user(ctx, in.Place, name)
 		return inline{}, err
 	}
 	if err != nil {
-		return inline{}, fmt.Errorf("read policy %s of user %s: %w", quarantineName, name, classify(err))
+		return inline{}, fmt.Errorf("read policy %s of user %s: %w", denialName, name, classify(err))
 	}
-	return readInline(quarantineName, aws.ToString(got.PolicyDocument))
+	return readInline(denialName, aws.ToString(got.PolicyDocument))
 }
 
 func (d *deny) write(ctx context.Context, in action.Input, _, to inline) (inline, error) {
@@ -103,17 +103,17 @@ func (d *deny) write(ctx context.Context, in action.Input, _, to inline) (inline
 		return inline{}, err
 	}
 	if len(to.Document) == 0 {
-		_, err = api.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String(name), PolicyName: aws.String(quarantineName)})
+		_, err = api.DeleteUserPolicy(ctx, &iam.DeleteUserPolicyInput{UserName: aws.String(name), PolicyName: aws.String(denialName)})
 		if err != nil && !gone(err) {
-			return inline{}, fmt.Errorf("delete policy %s of user %s: %w", quarantineName, name, classify(err))
+			return inline{}, fmt.Errorf("delete policy %s of user %s: %w", denialName, name, classify(err))
 		}
 		return to, nil
 	}
 	_, err = api.PutUserPolicy(ctx, &iam.PutUserPolicyInput{
-		UserName: aws.String(name), PolicyName: aws.String(quarantineName), PolicyDocument: aws.String(string(to.Document)),
+		UserName: aws.String(name), PolicyName: aws.String(denialName), PolicyDocument: aws.String(string(to.Document)),
 	})
 	if err != nil {
-		return inline{}, fmt.Errorf("put policy %s on user %s: %w", quarantineName, name, classify(err))
+		return inline{}, fmt.Errorf("put policy %s on user %s: %w", denialName, name, classify(err))
 	}
 	return to, nil
 }
@@ -143,7 +143,7 @@ func (d *deny) facts(ctx context.Context, in action.Input, now inline, c *action
 		c.Impact = append(c.Impact, "last signed in to the console "+used)
 	}
 	if len(now.Document) > 0 && !c.Noop {
-		c.Impact = append(c.Impact, "another policy named "+quarantineName+" is replaced; undo puts it back")
+		c.Impact = append(c.Impact, "another policy named "+denialName+" is replaced; undo puts it back")
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ type blockPublic struct {
 	cloud *Cloud
 }
 
-func blockPublicAccess(c *Cloud) action.Action {
+func blockPublicAccess(c *Cloud) *blockPublic {
 	b := &blockPublic{cloud: c}
 	b.Setting = action.Setting[publicAccess]{
 		About: blockSpec(),
@@ -123,13 +123,15 @@ func (c *Cloud) bucketAt(ctx context.Context, in action.Input) (bucket, error) {
 	}
 	found := bucket{api: c.storage(reach), name: aws.String(name), owner: aws.String(at.Account)}
 	head, err := found.api.HeadBucket(ctx, &s3.HeadBucketInput{Bucket: found.name, ExpectedBucketOwner: found.owner})
-	region := ""
+	region := namedRegion(err)
 	if err == nil {
 		region = aws.ToString(head.BucketRegion)
-	} else if region = namedRegion(err); region == "" || region == at.Region {
-		return bucket{}, fmt.Errorf("find bucket %s of account %s: %w", name, at.Account, classify(err))
 	}
-	if region == "" || region == at.Region {
+	switch {
+	case region != "" && region != at.Region: // whatever the answer was
+	case err != nil:
+		return bucket{}, fmt.Errorf("find bucket %s of account %s: %w", name, at.Account, classify(err))
+	default:
 		return found, nil
 	}
 	at.Region = region

@@ -58,8 +58,9 @@ func TestBlockPublicAccess(t *testing.T) {
 			providertest.Contract(t, providertest.Case{
 				Action: l.action(t, "aws.s3.block_public_access"), Input: l.input(action.Params{"bucket": bucket}),
 				Missing: &missing, Door: l.door,
-				State: func(t *testing.T) string { return blocked(t, api, bucket) },
+				State: func(t *testing.T) string { t.Helper(); return blocked(t, api, bucket) },
 				Change: func(t *testing.T) {
+					t.Helper()
 					acls = !acls
 					block(t, api, bucket, acls, true)
 				},

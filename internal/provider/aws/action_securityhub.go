@@ -39,7 +39,7 @@ type updateHub struct {
 	cloud *Cloud
 }
 
-func updateFinding(c *Cloud) action.Action {
+func updateFinding(c *Cloud) *updateHub {
 	u := &updateHub{cloud: c}
 	u.Setting = action.Setting[findingState]{
 		About: updateSpec(),

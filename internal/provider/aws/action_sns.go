@@ -23,7 +23,7 @@ const (
 // publish is aws.sns.publish.
 type publish struct{ cloud *Cloud }
 
-func publishMessage(c *Cloud) action.Action { return publish{c} }
+func publishMessage(c *Cloud) publish { return publish{c} }
 
 // Spec describes the action.
 func (publish) Spec() action.Spec {

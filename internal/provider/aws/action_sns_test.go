@@ -12,6 +12,7 @@ import (
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
 	"github.com/riposte-sec/riposte/internal/provider/providertest"
 )
 
@@ -50,11 +51,13 @@ func subscribed(t *testing.T, l *lab, suffix string, attributes map[string]strin
 }
 
 func TestPublish(t *testing.T) {
-	l := newLab(t)
+	endpoint, answer := scripted(t, "Action=Publish")
+	l := labAt(t, endpoint, awstest.Account())
 	topic, arrived := subscribed(t, l, "", nil)
 	given := action.Params{"topic_arn": topic, "message": "Key AKIA… is disabled", "subject": "Key\r\ndisabled"}
 	providertest.Notify(t, providertest.Notice{
 		Action: l.action(t, "aws.sns.publish"), Input: l.input(given), Sent: arrived, Says: []string{"is disabled", "Key  disabled"},
+		Answer: func(status int) { answer(status, "") },
 	})
 	l.refuses(t, "aws.sns.publish", action.Params{"topic_arn": "alerts", "message": "x"}, fault.Invalid)
 	l.refuses(t, "aws.sns.publish", action.Params{"topic_arn": topic, "message": strings.Repeat("x", 300<<10)}, fault.Invalid)

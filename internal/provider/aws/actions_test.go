@@ -1,7 +1,15 @@
 package aws_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync"
 	"testing"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -59,7 +67,7 @@ func labAt(t *testing.T, endpoint, account string) *lab {
 }
 
 // action is the one of that name.
-func (l *lab) action(t *testing.T, name string) action.Action {
+func (l *lab) action(t *testing.T, name string) action.Action { //nolint:ireturn // whichever it is
 	t.Helper()
 	for _, do := range l.cloud.Actions() {
 		if do.Spec().Name == name {
@@ -106,6 +114,39 @@ func (l *lab) population(t *testing.T, name string, want int) {
 	got, err := counter.Population(t.Context(), action.Place{Account: l.account, Region: awstest.Region})
 	if err != nil || got != want {
 		t.Errorf("population of %s: got %d, %v, want %d", name, got, err, want)
+	}
+}
+
+// scripted stands before the emulator. Once it is given an answer, it gives that to requests whose body
+// has a text; with the status 0 it lets everything through again.
+func scripted(t *testing.T, asks string) (endpoint string, answer func(status int, body string)) {
+	t.Helper()
+	emulator := must[*url.URL](t)(url.Parse(awstest.Emulator(t)))
+	onward := httputil.NewSingleHostReverseProxy(emulator)
+	var mu sync.Mutex
+	var status int
+	var body string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked, err := io.ReadAll(r.Body)
+		if err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(asked))
+		mu.Lock()
+		defer mu.Unlock()
+		if status == 0 || !strings.Contains(string(asked), asks) {
+			onward.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, func(given int, text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		status, body = given, text
 	}
 }
 

@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
 	"github.com/riposte-sec/riposte/internal/provider/providertest"
 )
 
@@ -63,7 +65,7 @@ func TestDescribeAccessKey(t *testing.T) {
 	missing := l.input(action.Params{"access_key_id": "AKIAIOSFODNN7EXAMPLE"})
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, "aws.iam.describe_access_key"), Input: l.input(action.Params{"access_key_id": id}), Missing: &missing,
-		State: func(t *testing.T) string { return keys(t, api, "ada") }, Door: l.door,
+		State: func(t *testing.T) string { t.Helper(); return keys(t, api, "ada") }, Door: l.door,
 	})
 	got := l.plan(t, "aws.iam.describe_access_key", action.Params{"access_key_id": id}).Outputs
 	if got["user"] != "ada" || got["status"] != "Active" || got["is_root"] != false {
@@ -81,7 +83,7 @@ func TestDisableAccessKey(t *testing.T) {
 	missing := l.input(action.Params{"access_key_id": "AKIAIOSFODNN7EXAMPLE"})
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, name), Input: l.input(action.Params{"access_key_id": id}), Missing: &missing,
-		State: func(t *testing.T) string { return keys(t, api, "ada") }, Door: l.door,
+		State: func(t *testing.T) string { t.Helper(); return keys(t, api, "ada") }, Door: l.door,
 		// A key is active or not: who changes it makes the plan's change, or undoes it.
 	})
 
@@ -118,8 +120,9 @@ func TestDenyUser(t *testing.T) {
 	changes := 0
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, name), Input: l.input(action.Params{"user": "ada"}), Missing: &missing, Door: l.door,
-		State: func(t *testing.T) string { return denials(t, api, "ada") },
+		State: func(t *testing.T) string { t.Helper(); return denials(t, api, "ada") },
 		Change: func(t *testing.T) { // from here on, undo restores a former document of that name
+			t.Helper()
 			changes++
 			put(t, "riposte-quarantine", fmt.Sprintf(
 				`{"Version":"2012-10-17","Statement":[{"Sid":"Theirs%d","Effect":"Deny","Action":"s3:*","Resource":"*"}]}`, changes))
@@ -136,9 +139,10 @@ func TestDenyUser(t *testing.T) {
 	l.refuses(t, name, action.Params{"user": "ada\x00"}, fault.Invalid)
 }
 
-// sessions tells the inline policies of a role, without the moment that depends on when the test runs.
-func sessions(t *testing.T, api *iam.Client, name string) string {
+// sessions tells the inline policies of the role web.
+func sessions(t *testing.T, api *iam.Client) string {
 	t.Helper()
+	const name = "web"
 	listed := must[*iam.ListRolePoliciesOutput](t)(api.ListRolePolicies(t.Context(), &iam.ListRolePoliciesInput{RoleName: sdk.String(name)}))
 	var all strings.Builder
 	for _, policy := range listed.PolicyNames {
@@ -168,8 +172,9 @@ func TestRevokeRoleSessions(t *testing.T) {
 	changes := 0
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, name), Input: l.input(action.Params{"role": "web"}), Missing: &missing, Door: l.door,
-		State: func(t *testing.T) string { return sessions(t, api, "web") },
+		State: func(t *testing.T) string { t.Helper(); return sessions(t, api) },
 		Change: func(t *testing.T) {
+			t.Helper()
 			changes++
 			must[*iam.PutRolePolicyOutput](t)(api.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
 				RoleName: sdk.String("web"), PolicyName: sdk.String("riposte-revoke-sessions"), PolicyDocument: sdk.String(fmt.Sprintf(
@@ -194,7 +199,7 @@ func TestRevokeRoleSessionsAgainMovesTheMoment(t *testing.T) {
 	started := time.Now().Add(-2 * time.Second)
 	first := l.plan(t, "aws.iam.revoke_role_sessions", action.Params{"role": "web"})
 	must[action.Result](t)(do.Apply(t.Context(), first))
-	earlier := sessions(t, api, "web")
+	earlier := sessions(t, api)
 	_, rest, _ := strings.Cut(earlier, `"aws:TokenIssueTime":"`)
 	text, _, _ := strings.Cut(rest, `"`)
 	if issued := must[time.Time](t)(time.Parse(time.RFC3339, text)); issued.Before(started) || issued.After(time.Now().Add(3*time.Second)) {
@@ -208,7 +213,7 @@ func TestRevokeRoleSessionsAgainMovesTheMoment(t *testing.T) {
 		t.Fatal("a later step takes an earlier one's moment for its own")
 	}
 	result := must[action.Result](t)(do.Apply(t.Context(), second))
-	if !result.Changed || sessions(t, api, "web") == earlier {
+	if !result.Changed || sessions(t, api) == earlier {
 		t.Error("the later step left the earlier one's policy")
 	}
 	undoer, ok := do.(action.Undoer)
@@ -216,7 +221,7 @@ func TestRevokeRoleSessionsAgainMovesTheMoment(t *testing.T) {
 		t.Fatal("it can't be undone")
 	}
 	must[action.Result](t)(undoer.Undo(t.Context(), action.Applied{Change: second, Result: result}, false))
-	if diff := cmp.Diff(earlier, sessions(t, api, "web")); diff != "" {
+	if diff := cmp.Diff(earlier, sessions(t, api)); diff != "" {
 		t.Errorf("undo of the later step (-want +got):\n%s", diff)
 	}
 }
@@ -229,7 +234,7 @@ func TestRevokeRoleSessionsFindsAChangedMoment(t *testing.T) {
 	do := l.action(t, "aws.iam.revoke_role_sessions")
 	change := l.plan(t, "aws.iam.revoke_role_sessions", action.Params{"role": "web"})
 	done := action.Applied{Change: change, Result: must[action.Result](t)(do.Apply(t.Context(), change))}
-	_, document, _ := strings.Cut(sessions(t, api, "web"), " ")
+	_, document, _ := strings.Cut(sessions(t, api), " ")
 	head, rest, _ := strings.Cut(document, `"aws:TokenIssueTime":"`)
 	_, tail, _ := strings.Cut(rest, `"`)
 	must[*iam.PutRolePolicyOutput](t)(api.PutRolePolicy(t.Context(), &iam.PutRolePolicyInput{
@@ -253,4 +258,26 @@ func TestRevokeRoleSessionsRefusesRolesThatAWSKeeps(t *testing.T) {
 	for _, name := range []string{"AWSServiceRoleForSupport", "AWSReservedSSO_Admin"} {
 		l.refuses(t, "aws.iam.revoke_role_sessions", action.Params{"role": name}, fault.Invalid)
 	}
+}
+
+// The emulator has no keys of root users, and tells of every account's keys: what AWS answers there is
+// played by a server of our own.
+func TestKeysThatAreNoUsersOfTheAccount(t *testing.T) {
+	endpoint, answer := scripted(t, "Action=GetAccessKeyLastUsed")
+	l := labAt(t, endpoint, awstest.Account())
+	given := action.Params{"access_key_id": "AKIAIOSFODNN7EXAMPLE"}
+
+	answer(http.StatusOK, `<GetAccessKeyLastUsedResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><GetAccessKeyLastUsedResult>
+		<UserName>&lt;root_account&gt;</UserName><AccessKeyLastUsed><ServiceName>s3</ServiceName><Region>eu-central-1</Region>
+		<LastUsedDate>2026-01-02T03:04:05Z</LastUsedDate></AccessKeyLastUsed>
+		</GetAccessKeyLastUsedResult></GetAccessKeyLastUsedResponse>`)
+	got := l.plan(t, "aws.iam.describe_access_key", given).Outputs
+	if got["is_root"] != true || got["user"] != "root" || got["last_used"] != "2026-01-02T03:04:05Z" || got["last_used_service"] != "s3" {
+		t.Errorf("the root user's key: got %v", got)
+	}
+	l.refuses(t, "aws.iam.disable_access_key", given, fault.Invalid)
+
+	answer(http.StatusForbidden, `<ErrorResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><Error><Type>Sender</Type>
+		<Code>AccessDenied</Code><Message>not authorized</Message></Error></ErrorResponse>`)
+	l.refuses(t, "aws.iam.describe_access_key", given, fault.Denied)
 }
