@@ -78,26 +78,37 @@ func Decide(ctx context.Context, f finding.Finding, known Known, policy Policy, 
 	return decision, true
 }
 
-// merge folds a redelivered or updated finding into the one known by its fingerprint. It reports
-// whether there is news.
+// merge folds another telling of a finding into the one known by its fingerprint, and reports whether
+// there is news. What was said of the latest time prevails; what only grows is joined, so that tellings
+// may come in any order.
 func merge(f finding.Finding, before *finding.Finding, newID func() string) (finding.Finding, bool) {
 	if before == nil {
 		f.ID = newID()
 		return f, true
 	}
-	news := f.Count > before.Count || f.Severity > before.Severity || f.LastSeen.After(before.LastSeen) ||
-		f.FirstSeen.Before(before.FirstSeen) || f.Resolved != before.Resolved
-	if !news || f.LastSeen.Before(before.LastSeen) && f.Count <= before.Count && f.Severity <= before.Severity {
-		return *before, false
+	merged := f
+	if f.LastSeen.Before(before.LastSeen) {
+		merged = *before
 	}
-	f.ID, f.Inert = before.ID, before.Inert
-	f.Count = max(f.Count, before.Count)
-	if before.FirstSeen.Before(f.FirstSeen) {
-		f.FirstSeen = before.FirstSeen
+	merged.ID, merged.Inert = before.ID, before.Inert
+	merged.Severity = max(f.Severity, before.Severity)
+	merged.Count = max(f.Count, before.Count)
+	merged.FirstSeen, merged.LastSeen = before.FirstSeen, before.LastSeen
+	if f.FirstSeen.Before(merged.FirstSeen) {
+		merged.FirstSeen = f.FirstSeen
 	}
-	f.Entities = union(before.Entities, f.Entities)
-	f.Events = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(before.Events), f.Events...))))
-	return f, true
+	if f.LastSeen.After(merged.LastSeen) {
+		merged.LastSeen = f.LastSeen
+	}
+	merged.Entities = union(before.Entities, f.Entities)
+	merged.Events = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(before.Events), f.Events...))))
+	return merged, tellsMore(&merged, before)
+}
+
+func tellsMore(merged, before *finding.Finding) bool {
+	return merged.Severity != before.Severity || merged.Count != before.Count || merged.Resolved != before.Resolved ||
+		!merged.FirstSeen.Equal(before.FirstSeen) || !merged.LastSeen.Equal(before.LastSeen) ||
+		len(merged.Entities) != len(before.Entities)
 }
 
 func causedByUs(f *finding.Finding, own []string) (string, bool) {
@@ -106,13 +117,16 @@ func causedByUs(f *finding.Finding, own []string) (string, bool) {
 			continue
 		}
 		for _, pattern := range own {
-			if guardrail.Glob(pattern, e.ARN) || guardrail.Glob(pattern, e.ID) {
+			if isOurs(pattern, e.ARN) || isOurs(pattern, e.ID) {
 				return e.ID, true
 			}
 		}
 	}
 	return "", false
 }
+
+// isOurs matches a principal's name. One without a name is nobody, least of all us.
+func isOurs(pattern, name string) bool { return name != "" && guardrail.Glob(pattern, name) }
 
 // suppression finds the first suppression that covers f. One that can't be computed for f, because f
 // lacks what it asks for, doesn't cover it.
@@ -156,6 +170,9 @@ func group(d *run.Decision, known Known, now time.Time, newID func() string) {
 		grown.Findings += other.Findings
 		grown.Entities = union(grown.Entities, other.Entities)
 		grown.Escalated = grown.Escalated || other.Escalated
+		if grown.Owner == "" {
+			grown.Owner = other.Owner
+		}
 		if other.State == incident.Contained {
 			grown.State = incident.Contained
 		}
