@@ -36,11 +36,12 @@ func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbo
 	if !known {
 		return s.fail(ctx, step, state, fmt.Sprintf("no action is called %q in this installation", step.Use))
 	}
-	if state.Started.IsZero() {
+	if state.Started.IsZero() || state.State == run.Asked { // its patience begins when it can go on
 		state.Started = s.Now()
 	}
 	for attempt := 0; ; attempt++ {
-		if state.State != run.Intended {
+		resumed := state.State == run.Intended
+		if !resumed {
 			change, err := s.plan(ctx, do, step)
 			if err != nil {
 				return s.notNow(ctx, step, state, fmt.Errorf("plan: %w", err))
@@ -53,17 +54,21 @@ func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbo
 				return next, err
 			}
 		}
-		result, err := s.apply(ctx, do, step, *state.Change)
+		result, again, err := s.apply(ctx, book, do, step, *state.Change, resumed)
 		if moved, ok := errors.AsType[*action.Moved](err); ok && attempt < replans {
-			s.record(record.ActionEnded, step.ID, map[string]any{
-				"action": step.Use, "state": "moved", "differences": moved.Differences, "then": "planned again",
-			})
-			state.State, state.Change = "", nil
+			if err := s.withdraw(ctx, step, &state, moved, again); err != nil {
+				return ended, err
+			}
 			continue
+		}
+		if barred, ok := errors.AsType[*barredError](err); ok {
+			return s.barred(ctx, step, state, barred.verdict)
 		}
 		if err != nil {
 			return s.notNow(ctx, step, state, fmt.Errorf("apply: %w", err))
 		}
+		// Found as intended: it was an earlier attempt that changed it, whose outcome was lost.
+		result.Changed = result.Changed || again && !state.Change.Noop
 		return s.applied(ctx, book, do, step, state, result)
 	}
 }
@@ -109,7 +114,7 @@ func (s *session) input(spec action.Spec, stepID string, values map[string]any) 
 
 // learned ends a step that only reads.
 func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) turn {
-	state.State, state.Outputs, state.Ended, state.Verified = run.Done, change.Outputs, s.Now(), true
+	state.State, state.Outputs, state.Ended, state.Verified, state.Error = run.Done, change.Outputs, s.Now(), true, ""
 	s.note(state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
 		"action": step.Use, "target": change.Target, "outputs": change.Outputs,
 	}))
@@ -129,7 +134,7 @@ func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playb
 	body := map[string]any{"action": step.Use, "change": change, "hash": change.Hash(), "guardrails": verdict}
 	switch verdict.Outcome {
 	case guardrail.Pass:
-		state.State, state.Attempts = run.Intended, state.Attempts+1
+		state.State, state.Attempts, state.Error = run.Intended, state.Attempts+1, ""
 		s.note(*state, s.entry(record.ActionIntended, record.System, step.ID, body))
 		if effect.Changes() && !change.Noop {
 			s.added.Effects = append(s.added.Effects, s.effect(step, change))
@@ -137,17 +142,19 @@ func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playb
 		}
 		err := s.write(ctx)
 		if reached, ok := errors.AsType[*run.CapReached](err); ok { // another run was faster
-			state.State = ""
+			s.added.Records = s.added.Records[:len(s.added.Records)-1] // nothing is intended yet
+			state.State, state.Started = "", time.Time{}
 			return s.hold(ctx, step, *state, reached.Error())
 		}
 		return onward, err
 	case guardrail.Plan:
-		state.State, state.Ended = run.Planned, s.Now()
+		state.State, state.Ended, state.Error = run.Planned, s.Now(), ""
 		s.note(*state, s.entry(record.ActionPlanned, record.System, step.ID, body))
 		return onward, s.write(ctx)
 	case guardrail.Ask:
 		return s.ask(ctx, book, step, state, change, verdict)
 	case guardrail.Wait:
+		state.Started = time.Time{} // it is not the step that fails
 		return s.hold(ctx, step, *state, join(verdict.Reasons))
 	case guardrail.Block:
 	}
@@ -155,15 +162,37 @@ func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playb
 	return s.stop(ctx, step, *state, run.Stopped, run.Blocked, join(verdict.Reasons))
 }
 
-// apply makes the change, again where trying again may help.
-func (s *session) apply(ctx context.Context, do action.Action, step *playbook.Step, change action.Change) (action.Result, error) {
-	var result action.Result
-	err := s.patiently(ctx, do.Spec(), step, func(ctx context.Context) error {
+// apply makes the change, again where trying again may help. A leg that takes up an intention again doesn't
+// know whether the change was made. Nor does it after an error: again tells of either.
+func (s *session) apply(ctx context.Context, book *playbook.Playbook, do action.Action, step *playbook.Step, change action.Change, resumed bool) (result action.Result, again bool, err error) {
+	tries := 0
+	err = s.patiently(ctx, do.Spec(), step, func(ctx context.Context) error {
+		if again = resumed || tries > 0; again {
+			if err := s.stillLet(ctx, book, step, do.Spec().Effect, change); err != nil {
+				return err
+			}
+		}
+		tries++
 		var err error
 		result, err = do.Apply(ctx, change)
 		return err
 	})
-	return result, err
+	return result, again, err
+}
+
+// withdraw takes an intention back that the world has overtaken. Unless an earlier attempt may have come
+// to something, what it was to spend is spent no longer.
+func (s *session) withdraw(ctx context.Context, step *playbook.Step, state *run.Step, moved *action.Moved, again bool) error {
+	void := *state
+	void.State = run.Undone
+	state.State, state.Change = "", nil
+	s.note(*state, s.entry(record.ActionEnded, record.System, step.ID, map[string]any{
+		"action": step.Use, "state": "moved", "differences": moved.Differences, "then": "planned again",
+	}))
+	if !again {
+		s.added.Steps = append([]run.Step{void}, s.added.Steps...) // frees the budget; the state after it stays
+	}
+	return s.write(ctx)
 }
 
 // applied proves the effect and journals the outcome.

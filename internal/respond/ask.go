@@ -46,7 +46,7 @@ func (s *session) question(ctx context.Context, book *playbook.Playbook, step *p
 func (s *session) ask(ctx context.Context, book *playbook.Playbook, step *playbook.Step, state *run.Step, change action.Change, verdict guardrail.Verdict) (turn, error) {
 	first := run.Plan{Step: step.ID, Change: change, Hash: change.Hash()}
 	plans := s.ahead(ctx, book, step.ID, []run.Plan{first})
-	state.State = run.Asked
+	state.State, state.Error = run.Asked, ""
 	s.note(*state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
 		"action": step.Use, "change": change, "hash": first.Hash, "guardrails": verdict,
 	}))

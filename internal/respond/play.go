@@ -57,7 +57,7 @@ func (s *session) perform(ctx context.Context, book *playbook.Playbook, step *pl
 			return s.fail(ctx, step, state, fmt.Sprintf("condition: %v", err))
 		}
 		if !holds {
-			state.State, state.Ended = run.Skipped, s.Now()
+			state.State, state.Ended, state.Error = run.Skipped, s.Now(), ""
 			s.note(state)
 			return onward, nil
 		}

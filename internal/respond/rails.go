@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/guardrail"
@@ -12,20 +13,56 @@ import (
 	"github.com/riposte-sec/riposte/internal/run"
 )
 
-// consider gathers all that the guardrails look at for one plan, as it is now.
-func (s *session) consider(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, []run.Cap, error) {
+// barredError says that the guardrails no longer let a change be made that they let pass before.
+type barredError struct{ verdict guardrail.Verdict }
+
+// Error gives the reasons.
+func (b *barredError) Error() string { return join(b.verdict.Reasons) }
+
+// stillLet asks the guardrails again about a change that was intended before: somebody may have frozen or
+// protected its target meanwhile. What it spends is spent, and who had to say yes has.
+func (s *session) stillLet(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) error {
+	question, err := s.rails(ctx, book, step, effect, change)
+	if err != nil {
+		return err
+	}
+	question.Approved = true
+	if verdict := guardrail.Check(question); verdict.Outcome != guardrail.Pass {
+		return &barredError{verdict}
+	}
+	return nil
+}
+
+// barred holds a step for as long as its change is frozen, and ends it where it will not be let at all.
+func (s *session) barred(ctx context.Context, step *playbook.Step, state run.Step, verdict guardrail.Verdict) (turn, error) {
+	if verdict.Outcome == guardrail.Wait {
+		state.Started = time.Time{}
+		return s.hold(ctx, step, state, join(verdict.Reasons))
+	}
+	return s.stop(ctx, step, state, run.Broken, run.Blocked, "it may have been applied before: "+join(verdict.Reasons))
+}
+
+// rails gathers what the guardrails look at for one plan, but for budgets and answers.
+func (s *session) rails(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, error) {
 	question := guardrail.Question{
 		Now: s.Now(), Effect: effect, Change: change, Playbook: s.run.Playbook,
 		Autonomy: run.Least(s.run.Autonomy, s.Policy.Ceiling), Destroys: slices.Contains(book.Destroys, step.Use),
 	}
 	if !effect.Changes() {
-		return question, nil, nil
+		return question, nil
 	}
 	var err error
 	if question.Freezes, err = s.Rails.Freezes(ctx); err != nil {
-		return question, nil, err
+		return question, err
 	}
-	if question.Protections, err = s.Rails.Protections(ctx); err != nil {
+	question.Protections, err = s.Rails.Protections(ctx)
+	return question, err
+}
+
+// consider gathers all that the guardrails look at for one plan, as it is now.
+func (s *session) consider(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, []run.Cap, error) {
+	question, err := s.rails(ctx, book, step, effect, change)
+	if err != nil || !effect.Changes() {
 		return question, nil, err
 	}
 	caps, err := s.caps(ctx, book, change)
