@@ -137,15 +137,21 @@ func TestPlaybooksOfAFinding(t *testing.T) {
 		"no ceiling":    {[]string{disables}, "", nil, []string{"disable-key|access_key=AKIA1|"}},
 		"started":       {[]string{disables}, run.Auto, []run.Run{{Kind: run.Playbook, Playbook: "disable-key", Subject: "access_key=AKIA1"}}, nil},
 		"started and over": {
-			[]string{disables}, run.Auto,
-			[]run.Run{{Kind: run.Playbook, Playbook: "disable-key", Subject: "access_key=AKIA1", State: run.Failed}}, nil,
+			[]string{disables},
+			run.Auto,
+			[]run.Run{{Kind: run.Playbook, Playbook: "disable-key", Subject: "access_key=AKIA1", State: run.Failed}},
+			nil,
 		},
 		"started for another subject": {
-			[]string{disables}, run.Auto, []run.Run{{Kind: run.Playbook, Playbook: "disable-key", Subject: "access_key=AKIA2"}},
+			[]string{disables},
+			run.Auto,
+			[]run.Run{{Kind: run.Playbook, Playbook: "disable-key", Subject: "access_key=AKIA2"}},
 			[]string{"disable-key|access_key=AKIA1|auto"},
 		},
 		"undone": {
-			[]string{disables}, run.Auto, []run.Run{{Kind: run.Undo, Playbook: "disable-key", Subject: "access_key=AKIA1"}},
+			[]string{disables},
+			run.Auto,
+			[]run.Run{{Kind: run.Undo, Playbook: "disable-key", Subject: "access_key=AKIA1"}},
 			[]string{"disable-key|access_key=AKIA1|auto"},
 		},
 	} {

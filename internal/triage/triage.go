@@ -20,6 +20,11 @@ import (
 	"github.com/riposte-sec/riposte/internal/run"
 )
 
+// mostNamed bounds the entities that an incident or a finding names itself, and the events a finding does:
+// whoever causes findings decides how many there are. What is beyond is with the findings and their events,
+// and still brings findings together.
+const mostNamed = 1000
+
 // Policy is what triage decides by.
 type Policy struct {
 	Suppressions []Suppression
@@ -101,7 +106,7 @@ func merge(f finding.Finding, before *finding.Finding, newID func() string) (fin
 		merged.LastSeen = f.LastSeen
 	}
 	merged.Entities = union(before.Entities, f.Entities)
-	merged.Events = slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(before.Events), f.Events...))))
+	merged.Events = behind(before.Events, f.Events)
 	return merged, tellsMore(&merged, before)
 }
 
@@ -245,14 +250,24 @@ func started(runs []run.Run, name, subject string) bool {
 	})
 }
 
-// union adds entities to a set by key; the first one seen stays.
+// union adds entities to a set by key, up to mostNamed; the first one seen stays.
 func union(set, more []entity.Entity) []entity.Entity {
 	joined := slices.Clone(set)
 	for _, e := range more {
-		same := func(known entity.Entity) bool { return known.Key() == e.Key() && known.Part == e.Part }
-		if !slices.ContainsFunc(joined, same) {
+		same := func(known entity.Entity) bool {
+			return known.ID == e.ID && known.Part == e.Part && known.Key() == e.Key()
+		}
+		if len(joined) < mostNamed && !slices.ContainsFunc(joined, same) {
 			joined = append(joined, e)
 		}
 	}
 	return joined
+}
+
+// behind joins the keys of the events behind a finding, up to mostNamed.
+func behind(before, more []string) []string {
+	if len(before) >= mostNamed {
+		return before
+	}
+	return slices.Compact(slices.Sorted(slices.Values(append(slices.Clone(before), more...))))
 }
