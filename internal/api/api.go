@@ -104,6 +104,9 @@ func (s *Server) Document() ([]byte, error) {
 	return text, nil
 }
 
+// Describe gives the OpenAPI description of a version, as JSON.
+func Describe(version string) ([]byte, error) { return New(Options{Version: version}).Document() }
+
 // plain serves what isn't part of the described API.
 func (s *Server) plain() {
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -203,7 +206,7 @@ func operationID(method, at string) string {
 
 func (s *Server) problem(ctx context.Context, operation string, err error) error {
 	status, detail := problemOf(err)
-	if status >= http.StatusInternalServerError {
+	if status >= http.StatusInternalServerError && ctx.Err() == nil { // otherwise who asked has gone
 		s.Logger.ErrorContext(ctx, "request failed", "operation", operation, "err", err.Error())
 	}
 	return huma.NewError(status, detail)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/store"
 )
@@ -62,6 +63,10 @@ func (s *Server) content() {
 			me.Roles = append(me.Roles, string(role))
 		}
 		return &Body[Me]{Body: me}, nil
+	})
+	register(s, http.MethodGet, "/v1/status", "Show whether the parts work", auth.IncidentsRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[health.State]], error) {
+		states, _ := s.Board.States()
+		return &Body[store.Page[health.State]]{Body: store.Page[health.State]{Items: orEmpty(states)}}, nil
 	})
 	register(s, http.MethodGet, "/v1/rules", "List the rules in force", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Rule]], error) {
 		return &Body[store.Page[Rule]]{Body: store.Page[Rule]{Items: orEmpty(s.Content.Rules)}}, nil

@@ -67,7 +67,8 @@ type incidentsQuery struct {
 	Cursor   string   `query:"cursor" maxLength:"200"`
 }
 
-type oneIncident struct {
+// OneIncident names an incident.
+type OneIncident struct {
 	ID string `path:"id" maxLength:"100"`
 }
 
@@ -98,7 +99,7 @@ func (s *Server) listIncidents(ctx context.Context, _ auth.Identity, q *incident
 	return &Body[store.Page[incident.Incident]]{Body: page}, err
 }
 
-func (s *Server) showIncident(ctx context.Context, _ auth.Identity, in *oneIncident) (*Body[IncidentDetail], error) {
+func (s *Server) showIncident(ctx context.Context, _ auth.Identity, in *OneIncident) (*Body[IncidentDetail], error) {
 	var detail IncidentDetail
 	var err error
 	if detail.Incident, err = s.Store.Incident(ctx, in.ID); err != nil {
@@ -120,7 +121,7 @@ func (s *Server) showIncident(ctx context.Context, _ auth.Identity, in *oneIncid
 }
 
 func (s *Server) closeIncident(ctx context.Context, who auth.Identity, in *struct {
-	oneIncident
+	OneIncident
 	Body Close
 },
 ) (*Body[Closed], error) {
@@ -158,7 +159,7 @@ func (s *Server) closeIncident(ctx context.Context, who auth.Identity, in *struc
 }
 
 func (s *Server) undoIncident(ctx context.Context, who auth.Identity, in *struct {
-	oneIncident
+	OneIncident
 	Body Undo
 },
 ) (*Body[run.Run], error) {

@@ -16,7 +16,8 @@ type LetterDetail struct {
 	Text   string       `json:"text" doc:"its bytes; what is not UTF-8 is replaced"`
 }
 
-type oneLetter struct {
+// OneLetter names a dead letter.
+type OneLetter struct {
 	ID string `path:"id" maxLength:"100"`
 }
 
@@ -38,12 +39,12 @@ func (s *Server) listLetters(ctx context.Context, _ auth.Identity, q *struct {
 	return &Body[store.Page[event.Letter]]{Body: page}, err
 }
 
-func (s *Server) showLetter(ctx context.Context, _ auth.Identity, in *oneLetter) (*Body[LetterDetail], error) {
+func (s *Server) showLetter(ctx context.Context, _ auth.Identity, in *OneLetter) (*Body[LetterDetail], error) {
 	letter, err := s.Store.Letter(ctx, in.ID)
 	return &Body[LetterDetail]{Body: LetterDetail{Letter: letter, Text: string(letter.Raw)}}, err
 }
 
-func (s *Server) replayLetter(ctx context.Context, who auth.Identity, in *oneLetter) (*Body[Done], error) {
+func (s *Server) replayLetter(ctx context.Context, who auth.Identity, in *OneLetter) (*Body[Done], error) {
 	letter, err := s.Store.Letter(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -55,7 +56,7 @@ func (s *Server) replayLetter(ctx context.Context, who auth.Identity, in *oneLet
 	return &Body[Done]{Body: Done{Done: true}}, s.Store.MarkReplayed(ctx, in.ID, s.Now(), replayed)
 }
 
-func (s *Server) deleteLetter(ctx context.Context, who auth.Identity, in *oneLetter) (*Body[Done], error) {
+func (s *Server) deleteLetter(ctx context.Context, who auth.Identity, in *OneLetter) (*Body[Done], error) {
 	letter, err := s.Store.Letter(ctx, in.ID)
 	if err != nil {
 		return nil, err

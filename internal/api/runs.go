@@ -23,7 +23,8 @@ type Answer struct {
 	Reason string `json:"reason,omitempty" maxLength:"4000"`
 }
 
-type oneRun struct {
+// OneRun names a run, or an approval.
+type OneRun struct {
 	ID string `path:"id" maxLength:"100"`
 }
 
@@ -53,7 +54,7 @@ func (s *Server) listRuns(ctx context.Context, _ auth.Identity, q *struct {
 	return &Body[store.Page[run.Run]]{Body: page}, err
 }
 
-func (s *Server) showRun(ctx context.Context, _ auth.Identity, in *oneRun) (*Body[RunDetail], error) {
+func (s *Server) showRun(ctx context.Context, _ auth.Identity, in *OneRun) (*Body[RunDetail], error) {
 	journal, err := s.Store.Load(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -62,7 +63,7 @@ func (s *Server) showRun(ctx context.Context, _ auth.Identity, in *oneRun) (*Bod
 }
 
 func (s *Server) undoRun(ctx context.Context, who auth.Identity, in *struct {
-	oneRun
+	OneRun
 	Body Undo
 },
 ) (*Body[run.Run], error) {
@@ -88,17 +89,17 @@ func (s *Server) listApprovals(ctx context.Context, _ auth.Identity, q *struct {
 	return &Body[store.Page[run.Approval]]{Body: store.Page[run.Approval]{Items: asked}}, err
 }
 
-func (s *Server) showApproval(ctx context.Context, _ auth.Identity, in *oneRun) (*Body[run.Approval], error) {
+func (s *Server) showApproval(ctx context.Context, _ auth.Identity, in *OneRun) (*Body[run.Approval], error) {
 	asked, err := s.Store.Approval(ctx, in.ID)
 	return &Body[run.Approval]{Body: asked}, err
 }
 
 func (s *Server) answer(yes bool) func(context.Context, auth.Identity, *struct {
-	oneRun
+	OneRun
 	Body Answer
 }) (*Body[run.Approval], error) {
 	return func(ctx context.Context, who auth.Identity, in *struct {
-		oneRun
+		OneRun
 		Body Answer
 	},
 	) (*Body[run.Approval], error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/detect"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/playbook"
+	"github.com/riposte-sec/riposte/internal/rulecase"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/sigma"
 )
@@ -197,11 +198,8 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 		if err != nil || entry.IsDir() {
 			return err
 		}
-		bare, yaml := strings.CutSuffix(path, ".yaml")
-		if !yaml {
-			bare, yaml = strings.CutSuffix(path, ".yml")
-		}
-		if !yaml || strings.HasSuffix(bare, "_test") {
+		extension := filepath.Ext(path)
+		if extension != ".yaml" && extension != ".yml" || rulecase.IsTest(path) {
 			return nil
 		}
 		if about, err := entry.Info(); err != nil || about.Size() > largestFile {

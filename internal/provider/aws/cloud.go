@@ -15,6 +15,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	smithylog "github.com/aws/smithy-go/logging"
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/entity"
@@ -78,6 +79,7 @@ func Connect(ctx context.Context, o Config) (*Cloud, error) {
 			})
 		}),
 		config.WithAppID("riposte"),
+		config.WithLogger(smithylog.Nop{}), // what matters comes back as an error
 	}
 	if o.Region != "" {
 		options = append(options, config.WithRegion(o.Region))
