@@ -335,3 +335,12 @@ func batches(random *rand.Rand, all []finding.Finding) [][]finding.Finding {
 	}
 	return cut
 }
+
+func closing(t *testing.T, s *store.Store, id string) error {
+	t.Helper()
+	_, err := s.UpdateIncident(t.Context(), id, func(i *incident.Incident) error {
+		i.State, i.Verdict = incident.Closed, incident.TruePositive
+		return nil
+	})
+	return err
+}
