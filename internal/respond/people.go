@@ -42,38 +42,66 @@ func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval,
 	if err := answerable(asked, a); err != nil {
 		return asked, err
 	}
-	journal, err := r.parkedRun(ctx, asked.Run)
+	if err := r.parkedRun(ctx, asked.Run); err != nil {
+		return asked, err
+	}
+	next, asked, err := r.answer(ctx, asked, a)
 	if err != nil {
 		return asked, err
+	}
+	return asked, r.starter.Start(ctx, next.ID, next.Leg, next.Fence)
+}
+
+// answer writes an answer down, if the question is still open then: of two that come at once the first counts.
+func (r *Runner) answer(ctx context.Context, asked run.Approval, a Answer) (run.Run, run.Approval, error) {
+	r.answering.Lock()
+	defer r.answering.Unlock()
+	journal, err := r.Journal.Load(ctx, asked.Run)
+	if err != nil {
+		return run.Run{}, asked, err
+	}
+	for _, known := range journal.Approvals {
+		if known.ID == asked.ID {
+			asked = known
+		}
+	}
+	if err := answerable(asked, a); err != nil {
+		return run.Run{}, asked, err
 	}
 	asked.Answer, asked.By, asked.Reason, asked.Decided = run.Refused, a.By, a.Reason, r.Now()
 	if a.Yes {
 		asked.Answer = run.Approved
 	}
 	next := journal.Run
+	if !parkedAt(next.State) {
+		return next, asked, notWaiting(next)
+	}
 	next.State, next.Reason, next.Wake, next.Updated = run.Ready, "", time.Time{}, r.Now()
 	next.Leg++
 	decided := record.New(r.Now(), record.ApprovalDecided, a.By, map[string]any{
 		"approval": asked.ID, "hash": asked.Hash, "answer": asked.Answer, "reason": a.Reason,
 	}).About(asked.Incident, asked.Run, asked.Step)
-	entry := run.Entry{Run: next, Approvals: []run.Approval{asked}, Records: []record.Record{decided}}
-	if err := r.Journal.Write(ctx, entry); err != nil {
-		return asked, err
-	}
-	return asked, r.starter.Start(ctx, next.ID, next.Leg, next.Fence)
+	return next, asked, r.Journal.Write(ctx, run.Entry{Run: next, Approvals: []run.Approval{asked}, Records: []record.Record{decided}})
 }
 
-// parkedRun gives the journal of a run that waits for an answer. One that is just about to is waited for.
-func (r *Runner) parkedRun(ctx context.Context, runID string) (run.Journal, error) {
+// parkedRun waits for a run that is just about to wait for an answer.
+func (r *Runner) parkedRun(ctx context.Context, runID string) error {
 	for attempt := 0; ; attempt++ {
 		journal, err := r.Journal.Load(ctx, runID)
-		if err != nil || journal.Run.State == run.Waiting {
-			return journal, err
+		if err != nil || parkedAt(journal.Run.State) {
+			return err
 		}
 		if journal.Run.State != run.Ready || attempt > 6 || !pause(ctx, backoff(10*time.Millisecond, attempt, time.Second)) {
-			return journal, fault.New(fault.Conflict, "run %s is %s, it does not wait for an answer; look again", runID, journal.Run.State)
+			return notWaiting(journal.Run)
 		}
 	}
+}
+
+// parkedAt reports whether a run takes an answer: it waits for one, or is held with its question open.
+func parkedAt(s run.State) bool { return s == run.Waiting || s == run.Held }
+
+func notWaiting(r run.Run) error {
+	return fault.New(fault.Conflict, "run %s is %s, it does not wait for an answer; look again", r.ID, r.State)
 }
 
 func answerable(asked run.Approval, a Answer) error {

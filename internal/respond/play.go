@@ -62,6 +62,9 @@ func (s *session) perform(ctx context.Context, book *playbook.Playbook, step *pl
 			return onward, nil
 		}
 	}
+	if answered := s.latest(step.ID); answered != nil && answered.Answer == run.Refused { // whatever the world is now
+		return ended, s.refuse(ctx, step.ID, fmt.Sprintf("denied by %s: %s", answered.By, answered.Reason))
+	}
 	if step.Approve != nil {
 		return s.question(ctx, book, step, state)
 	}

@@ -105,6 +105,8 @@ type Runner struct {
 	starter Starter
 	tracer  trace.Tracer
 
+	answering sync.Mutex // held while an answer is checked and written
+
 	mu     sync.Mutex
 	active map[string]int64              // the latest leg of each run that this process is at
 	parsed map[string]*playbook.Playbook // by hash
