@@ -27,12 +27,11 @@ type logging struct {
 
 // restore is aws.cloudtrail.restore_logging.
 type restore struct {
-	action.Setting[logging]
-	cloud *Cloud
+	placed[logging]
 }
 
 func restoreLogging(c *Cloud) *restore {
-	r := &restore{cloud: c}
+	r := &restore{placed: placed[logging]{cloud: c}}
 	r.Setting = action.Setting[logging]{
 		About:  restoreSpec(),
 		Target: r.target,

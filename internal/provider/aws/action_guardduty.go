@@ -22,12 +22,11 @@ type archived struct {
 
 // archive is aws.guardduty.archive_finding.
 type archive struct {
-	action.Setting[archived]
-	cloud *Cloud
+	placed[archived]
 }
 
 func archiveFinding(c *Cloud) *archive {
-	a := &archive{cloud: c}
+	a := &archive{placed: placed[archived]{cloud: c}}
 	a.Setting = action.Setting[archived]{
 		About: archiveSpec(),
 		Target: func(in action.Input) entity.Entity {

@@ -128,6 +128,7 @@ func ownerPermissions() []action.Permission {
 
 // Plan reads what IAM knows; its outputs are all there is.
 func (d describeKey) Plan(ctx context.Context, in action.Input) (action.Change, error) {
+	in.Place = d.cloud.here(in.Place)
 	id := in.Params.String("access_key_id")
 	facts, err := d.cloud.key(ctx, in.Place, id, "")
 	if err != nil {
@@ -161,12 +162,12 @@ type keyState struct {
 
 // disableKey is aws.iam.disable_access_key.
 type disableKey struct {
-	action.Setting[keyState]
-	cloud *Cloud
+	placed[keyState]
+	among *census
 }
 
 func disableAccessKey(c *Cloud) *disableKey {
-	d := &disableKey{cloud: c}
+	d := &disableKey{placed: placed[keyState]{cloud: c}, among: newCensus(c.keyPopulation)}
 	d.Setting = action.Setting[keyState]{
 		About: action.Spec{
 			Name:    "aws.iam.disable_access_key",
@@ -274,5 +275,5 @@ func (d *disableKey) facts(ctx context.Context, in action.Input, now keyState, c
 
 // Population counts the access keys of the account's users.
 func (d *disableKey) Population(ctx context.Context, at action.Place) (int, error) {
-	return d.cloud.keyPopulation(ctx, at)
+	return d.among.of(ctx, d.cloud.here(at))
 }

@@ -94,12 +94,14 @@ func timeless(now inline) inline {
 
 // revoke is aws.iam.revoke_role_sessions.
 type revoke struct {
-	action.Setting[inline]
-	cloud *Cloud
+	placed[inline]
+	among *census
 }
 
 func revokeRoleSessions(c *Cloud) *revoke {
-	r := &revoke{cloud: c}
+	r := &revoke{placed: placed[inline]{cloud: c}, among: newCensus(func(ctx context.Context, at action.Place) (int, error) {
+		return c.population(ctx, at, types.SummaryKeyTypeRoles)
+	})}
 	written := func(now, wanted inline) bool { return bytes.Equal(timeless(now).Document, wanted.Document) }
 	r.Setting = action.Setting[inline]{
 		About:  revokeSpec(),
@@ -279,5 +281,5 @@ func (r *revoke) Verify(ctx context.Context, a action.Applied) error {
 
 // Population counts the account's roles.
 func (r *revoke) Population(ctx context.Context, at action.Place) (int, error) {
-	return r.cloud.population(ctx, at, types.SummaryKeyTypeRoles)
+	return r.among.of(ctx, r.cloud.here(at))
 }

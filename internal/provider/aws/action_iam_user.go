@@ -23,12 +23,14 @@ const denialDocument = `{"Version":"2012-10-17","Statement":[{"Sid":"RiposteQuar
 
 // deny is aws.iam.deny_user.
 type deny struct {
-	action.Setting[inline]
-	cloud *Cloud
+	placed[inline]
+	among *census
 }
 
 func denyUser(c *Cloud) *deny {
-	d := &deny{cloud: c}
+	d := &deny{placed: placed[inline]{cloud: c}, among: newCensus(func(ctx context.Context, at action.Place) (int, error) {
+		return c.population(ctx, at, types.SummaryKeyTypeUsers)
+	})}
 	d.Setting = action.Setting[inline]{
 		About:  denySpec(),
 		Target: func(in action.Input) entity.Entity { return c.global(entity.User, in.Params.String("user"), in.Place) },
@@ -150,5 +152,5 @@ func (d *deny) facts(ctx context.Context, in action.Input, now inline, c *action
 
 // Population counts the account's users.
 func (d *deny) Population(ctx context.Context, at action.Place) (int, error) {
-	return d.cloud.population(ctx, at, types.SummaryKeyTypeUsers)
+	return d.among.of(ctx, d.cloud.here(at))
 }

@@ -32,12 +32,12 @@ type publicAccess struct {
 
 // blockPublic is aws.s3.block_public_access.
 type blockPublic struct {
-	action.Setting[publicAccess]
-	cloud *Cloud
+	placed[publicAccess]
+	among *census
 }
 
 func blockPublicAccess(c *Cloud) *blockPublic {
-	b := &blockPublic{cloud: c}
+	b := &blockPublic{placed: placed[publicAccess]{cloud: c}, among: newCensus(c.countBuckets)}
 	b.Setting = action.Setting[publicAccess]{
 		About: blockSpec(),
 		Target: func(in action.Input) entity.Entity {
@@ -229,13 +229,16 @@ func (b *blockPublic) facts(ctx context.Context, in action.Input, _ publicAccess
 
 // Population counts the account's buckets in a region.
 func (b *blockPublic) Population(ctx context.Context, at action.Place) (int, error) {
-	at = b.cloud.here(at)
-	reach, err := b.cloud.at(at)
+	return b.among.of(ctx, b.cloud.here(at))
+}
+
+func (c *Cloud) countBuckets(ctx context.Context, at action.Place) (int, error) {
+	reach, err := c.at(at)
 	if err != nil {
 		return 0, err
 	}
 	count := 0
-	pages := s3.NewListBucketsPaginator(b.cloud.storage(reach), &s3.ListBucketsInput{
+	pages := s3.NewListBucketsPaginator(c.storage(reach), &s3.ListBucketsInput{
 		BucketRegion: aws.String(at.Region), MaxBuckets: aws.Int32(1000),
 	})
 	for pages.HasMorePages() {

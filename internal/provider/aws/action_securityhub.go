@@ -35,12 +35,11 @@ type findingState struct {
 
 // updateHub is aws.securityhub.update_finding.
 type updateHub struct {
-	action.Setting[findingState]
-	cloud *Cloud
+	placed[findingState]
 }
 
 func updateFinding(c *Cloud) *updateHub {
-	u := &updateHub{cloud: c}
+	u := &updateHub{placed: placed[findingState]{cloud: c}}
 	u.Setting = action.Setting[findingState]{
 		About: updateSpec(),
 		Target: func(in action.Input) entity.Entity {

@@ -49,6 +49,7 @@ func (publish) Spec() action.Spec {
 
 // Plan says what would be sent. It asks nobody: SNS has nothing to tell that a publisher may always read.
 func (p publish) Plan(_ context.Context, in action.Input) (action.Change, error) {
+	in.Place = p.cloud.here(in.Place)
 	topic, err := parseTopic(in.Params.String("topic_arn"))
 	if err != nil {
 		return action.Change{}, err

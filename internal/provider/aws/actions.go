@@ -1,10 +1,14 @@
 package aws
 
-import "github.com/riposte-sec/riposte/internal/action"
+import (
+	"context"
+
+	"github.com/riposte-sec/riposte/internal/action"
+)
 
 // Actions lists all that Riposte can do at AWS.
 func (c *Cloud) Actions() []action.Action {
-	return []action.Action{
+	return append([]action.Action{
 		describeAccessKey(c),
 		disableAccessKey(c),
 		denyUser(c),
@@ -14,5 +18,17 @@ func (c *Cloud) Actions() []action.Action {
 		updateFinding(c),
 		archiveFinding(c),
 		publishMessage(c),
-	}
+	}, ec2Actions(c)...)
+}
+
+// placed is a setting at a place that is always complete, so that guardrails and the journal know it.
+type placed[S any] struct {
+	action.Setting[S]
+	cloud *Cloud
+}
+
+// Plan completes the place.
+func (p *placed[S]) Plan(ctx context.Context, in action.Input) (action.Change, error) {
+	in.Place = p.cloud.here(in.Place)
+	return p.Setting.Plan(ctx, in)
 }

@@ -14,6 +14,7 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/riposte-sec/riposte/internal/action"
@@ -184,9 +185,28 @@ func TestEveryActionIsListedOnce(t *testing.T) {
 		"aws.iam.describe_access_key", "aws.iam.disable_access_key", "aws.iam.deny_user", "aws.iam.revoke_role_sessions",
 		"aws.s3.block_public_access", "aws.cloudtrail.restore_logging", "aws.securityhub.update_finding",
 		"aws.guardduty.archive_finding", "aws.sns.publish",
+		"aws.ec2.describe_instance", "aws.ec2.isolate_instance", "aws.ec2.snapshot_volumes", "aws.ec2.stop_instance",
+		"aws.ec2.detach_instance_profile", "aws.ec2.revoke_ingress",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+// A plan says where it acts even if its input leaves that to Riposte: freezes and limits go by it.
+func TestPlansKnowTheirPlace(t *testing.T) {
+	l := labAt(t, awstest.Emulator(t), awstest.Home)
+	key := staff(t, iam.NewFromConfig(l.direct), "placed")
+	want := action.Place{Account: awstest.Home, Region: awstest.Region}
+	for name, params := range map[string]action.Params{
+		"aws.iam.describe_access_key": {"access_key_id": key},
+		"aws.iam.deny_user":           {"user": "placed"},
+		"aws.sns.publish":             {"topic_arn": "arn:aws:sns:eu-west-1:" + awstest.Home + ":alerts", "message": "x"},
+	} {
+		change := must[action.Change](t)(l.action(t, name).Plan(t.Context(), action.Input{Params: params}))
+		if change.Place != want {
+			t.Errorf("%s: got %v, want %v", name, change.Place, want)
 		}
 	}
 }
