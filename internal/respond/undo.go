@@ -88,7 +88,8 @@ func (s *session) undo(ctx context.Context, done, state run.Step) (turn, error) 
 	if len(drift) > 0 && !s.run.Undoes.Force {
 		return s.fail(ctx, step, state, "somebody changed it since: "+action.Describe(drift)+" (force overwrites that)")
 	}
-	if state.State != run.Intended {
+	again := state.State == run.Intended
+	if !again {
 		state.State = run.Intended
 		s.note(state, s.entry(record.UndoIntended, s.run.By, state.ID, map[string]any{
 			"action": done.Action, "target": done.Change.Target, "to": done.Change.Before, "force": s.run.Undoes.Force, "drift": drift,
@@ -97,17 +98,14 @@ func (s *session) undo(ctx context.Context, done, state run.Step) (turn, error) 
 			return ended, err
 		}
 	}
-	var result action.Result
-	err = s.patiently(ctx, spec, step, func(ctx context.Context) error {
-		result, err = do.Undo(ctx, applied, s.run.Undoes.Force)
-		return err
-	})
+	result, again, err := s.restore(ctx, do, spec, step, applied, again)
 	if moved, ok := errors.AsType[*action.Moved](err); ok {
 		return s.fail(ctx, step, state, "somebody changed it since: "+action.Describe(moved.Differences)+" (force overwrites that)")
 	}
 	if err != nil {
 		return s.notNow(ctx, step, state, fmt.Errorf("undo: %w", err))
 	}
+	result.Changed = result.Changed || again // by an earlier attempt, whose outcome was lost
 	err = s.settle(ctx, spec, func(ctx context.Context) error { return do.Restored(ctx, applied) })
 	if err != nil {
 		return s.fail(ctx, step, state, fmt.Sprintf("undone, but it is not as before: %v", err))
@@ -120,6 +118,20 @@ func (s *session) undo(ctx context.Context, done, state run.Step) (turn, error) 
 	s.keep(done, nil)
 	s.Observe(Outcome{Playbook: s.run.Playbook, Action: done.Action, State: run.Undone, Took: state.Ended.Sub(state.Started)})
 	return onward, s.write(ctx)
+}
+
+// restore calls Undo, again where trying again may help. An earlier attempt may have come to something where
+// the leg took up an intention again, or had to try again itself: again tells of either.
+func (s *session) restore(ctx context.Context, do action.Undoer, spec action.Spec, step *playbook.Step, applied action.Applied, resumed bool) (result action.Result, again bool, err error) {
+	tries := 0
+	err = s.patiently(ctx, spec, step, func(ctx context.Context) error {
+		again = resumed || tries > 0
+		tries++
+		var err error
+		result, err = do.Undo(ctx, applied, s.run.Undoes.Force)
+		return err
+	})
+	return result, again, err
 }
 
 func (s *session) drift(ctx context.Context, do action.Undoer, spec action.Spec, step *playbook.Step, applied action.Applied) ([]action.Difference, error) {
