@@ -1,6 +1,7 @@
 package action
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -81,10 +82,10 @@ func convert(p Param, value any) (any, error) {
 	case String, Duration:
 		text, ok := value.(string)
 		if !ok {
-			return nil, fmt.Errorf("is a %T, not a string", value)
+			return nil, fmt.Errorf("is %s, not text", described(value))
 		}
 		if p.Required && text == "" {
-			return nil, fmt.Errorf("is empty")
+			return nil, errors.New("is empty")
 		}
 		if len(p.Enum) > 0 && !slices.Contains(p.Enum, text) {
 			return nil, fmt.Errorf("%q is not one of %s", text, strings.Join(p.Enum, ", "))
@@ -100,7 +101,7 @@ func convert(p Param, value any) (any, error) {
 	case Bool:
 		truth, ok := value.(bool)
 		if !ok {
-			return nil, fmt.Errorf("is a %T, not true or false", value)
+			return nil, fmt.Errorf("is %s, not true or false", described(value))
 		}
 		return truth, nil
 	case Strings:
@@ -108,7 +109,7 @@ func convert(p Param, value any) (any, error) {
 	case Object:
 		object, ok := value.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("is a %T, not an object", value)
+			return nil, fmt.Errorf("is %s, not a mapping", described(value))
 		}
 		return object, nil
 	case Time:
@@ -127,7 +128,7 @@ func toInt(value any) (any, error) {
 			return int64(n), nil
 		}
 	}
-	return nil, fmt.Errorf("%v is not a whole number", value)
+	return nil, fmt.Errorf("is %s, not a whole number", described(value))
 }
 
 func toStrings(value any) (any, error) {
@@ -139,13 +140,33 @@ func toStrings(value any) (any, error) {
 		for i, item := range list {
 			text, ok := item.(string)
 			if !ok {
-				return nil, fmt.Errorf("item %d is a %T, not a string", i, item)
+				return nil, fmt.Errorf("item %d is %s, not text", i, described(item))
 			}
 			texts = append(texts, text)
 		}
 		return texts, nil
 	}
-	return nil, fmt.Errorf("is a %T, not a list of strings", value)
+	return nil, fmt.Errorf("is %s, not a list of texts", described(value))
+}
+
+// described says what a value is, in the words of those who write playbooks.
+func described(value any) string {
+	switch value := value.(type) {
+	case string:
+		return "text"
+	case bool:
+		return "true or false"
+	case int, int64, float64:
+		return fmt.Sprintf("the number %v", value)
+	case []any, []string:
+		return "a list"
+	case map[string]any:
+		return "a mapping"
+	case nil:
+		return "nothing"
+	default:
+		return fmt.Sprintf("a %T", value)
+	}
 }
 
 // String gives a string parameter, "" if absent.

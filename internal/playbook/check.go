@@ -95,12 +95,10 @@ func (c *checker) arguments(path string, s *Step, spec action.Spec) {
 	given := make([]string, 0, len(s.With))
 	for _, arg := range s.With {
 		given = append(given, arg.Name)
-		if !spec.Takes(arg.Name) && arg.Name != "account" && arg.Name != "region" {
+		if param, known := parameter(spec, arg.Name); known {
+			c.fits(path+".with."+arg.Name, spec, param, arg.Value)
+		} else {
 			c.unknown(path+".with."+arg.Name, "parameter of "+spec.Name, arg.Name, parameters(spec))
-			continue
-		}
-		if arg.Value.Template == nil && arg.Value.List == nil && arg.Value.Map == nil && spec.Takes(arg.Name) {
-			c.constant(path+".with."+arg.Name, spec, arg)
 		}
 	}
 	for _, param := range spec.Params {
@@ -110,17 +108,46 @@ func (c *checker) arguments(path string, s *Step, spec action.Spec) {
 	}
 }
 
-// constant checks the type of an argument that is written out.
-func (c *checker) constant(path string, spec action.Spec, arg Argument) {
-	alone := action.Spec{Name: spec.Name}
+// parameter gives what an action takes by a name. Where it acts can be said for each.
+func parameter(spec action.Spec, name string) (action.Param, bool) {
 	for _, param := range spec.Params {
-		if param.Name == arg.Name {
-			alone.Params = []action.Param{param}
+		if param.Name == name {
+			return param, true
 		}
 	}
-	if _, err := action.Bind(alone, map[string]any{arg.Name: arg.Value.Constant}); err != nil {
+	return action.Param{Name: name, Type: action.String, Required: true, Doc: "where to act"}, name == "account" || name == "region"
+}
+
+// fits checks the type of an argument, as far as it is written out.
+func (c *checker) fits(path string, spec action.Spec, param action.Param, v Value) {
+	if v.Template != nil {
+		return
+	}
+	alone := action.Spec{Name: spec.Name, Params: []action.Param{param}}
+	if _, err := action.Bind(alone, map[string]any{param.Name: v.written()}); err != nil {
 		c.fail(path, "%v", err)
 	}
+}
+
+// written is the value with a text in the place of each template.
+func (v Value) written() any {
+	switch {
+	case v.Template != nil:
+		return v.Template.String()
+	case v.List != nil:
+		list := make([]any, 0, len(v.List))
+		for _, item := range v.List {
+			list = append(list, item.written())
+		}
+		return list
+	case v.Map != nil:
+		object := make(map[string]any, len(v.Map))
+		for _, field := range v.Map {
+			object[field.Name] = field.Value.written()
+		}
+		return object
+	}
+	return v.Constant
 }
 
 // paths checks what an expression reads. Below a field that is a map or a list, anything goes.
@@ -165,6 +192,10 @@ func (c *checker) output(at string, path []string) {
 func (c *checker) unknown(at, what, name string, known []string) {
 	if near := document.Suggest(name, known); near != "" {
 		c.fail(at, "%q is no %s; did you mean %q?", name, what, near)
+		return
+	}
+	if len(known) == 0 {
+		c.fail(at, "%q is no %s; there is none", name, what)
 		return
 	}
 	c.fail(at, "%q is no %s; there are %s", name, what, strings.Join(known, ", "))

@@ -19,6 +19,8 @@ import (
 const (
 	mostSteps   = 200
 	mostRetries = 20
+	// longestBackoff is where doubling ends.
+	longestBackoff = 30 * time.Second
 )
 
 // written is a playbook as people write it.
@@ -110,6 +112,12 @@ func (r *reader) head(p *Playbook, w *written) {
 	if len(w.On.Findings) == 0 {
 		r.fail("on.findings", `list the finding types the playbook answers, such as "guardduty:UnauthorizedAccess:IAMUser/*"`)
 	}
+	for i, pattern := range w.On.Findings {
+		if pattern == "" {
+			r.fail(fmt.Sprintf("on.findings[%d]", i), "a finding type is missing")
+		}
+	}
+	r.limits(&w.Limits)
 	p.If = r.condition("on.if", w.On.If)
 	var err error
 	if p.Autonomy, err = run.ParseAutonomy(w.Autonomy); err != nil {
@@ -124,6 +132,26 @@ func (r *reader) head(p *Playbook, w *written) {
 	}
 	if len(w.Steps) == 0 || len(w.Steps) > mostSteps {
 		r.fail("steps", "a playbook has 1 to %d steps, not %d", mostSteps, len(w.Steps))
+	}
+}
+
+func (r *reader) limits(l *guardrail.Limits) {
+	counts := []struct {
+		key  string
+		most int
+	}{
+		{"per_hour", l.PerHour},
+		{"per_account_hour", l.PerAccountHour},
+		{"distinct_accounts", l.DistinctAccounts},
+		{"distinct_targets", l.DistinctTargets},
+	}
+	for _, count := range counts {
+		if count.most < 0 {
+			r.fail("limits."+count.key, "a number of 1 or more, or 0 for no limit, not %d", count.most)
+		}
+	}
+	if l.Percent < 0 || l.Percent > 100 {
+		r.fail("limits.percent", "between 0, for no limit, and 100, not %v", l.Percent)
 	}
 }
 
@@ -146,10 +174,7 @@ func (r *reader) step(path string, i int, w *writtenStep) Step {
 	}
 	s.With = r.arguments(path+".with", w.With)
 	if w.Retry != nil {
-		s.Retry = Retry{Times: w.Retry.Times, Backoff: orElse(w.Retry.Backoff, DefaultRetry.Backoff)}
-		if s.Retry.Times < 0 || s.Retry.Times > mostRetries {
-			r.fail(path+".retry.times", "between 0 and %d, not %d", mostRetries, s.Retry.Times)
-		}
+		s.Retry = r.retry(path+".retry", Retry{Times: w.Retry.Times, Backoff: orElse(w.Retry.Backoff, DefaultRetry.Backoff)})
 	}
 	if s.Timeout < 0 || s.Timeout > time.Hour {
 		r.fail(path+".timeout", "between 1s and 1h, not %s", s.Timeout)
@@ -162,6 +187,16 @@ func (r *reader) step(path string, i int, w *writtenStep) Step {
 		r.fail(path+".on_error", "%q is not one of fail, continue", w.OnError)
 	}
 	return s
+}
+
+func (r *reader) retry(path string, retry Retry) Retry {
+	if retry.Times < 0 || retry.Times > mostRetries {
+		r.fail(path+".times", "between 0 and %d, not %d", mostRetries, retry.Times)
+	}
+	if retry.Backoff < 0 || retry.Backoff > longestBackoff {
+		r.fail(path+".backoff", "between 0s and %s, not %s", longestBackoff, retry.Backoff)
+	}
+	return retry
 }
 
 func (r *reader) approve(path string, w *writtenStep) *Approve {
