@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"strings"
 	"testing"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -53,11 +54,11 @@ func TestDetachInstanceProfileKeepsTheContract(t *testing.T) {
 	providertest.Contract(t, providertest.Case{
 		Action: do, Input: in, Missing: missingInstance(in), Door: l.door,
 		State: func(*testing.T) string {
-			state := ""
+			var worn []string
 			for _, a := range l.associations(instance) {
-				state += *a.IamInstanceProfile.Arn
+				worn = append(worn, *a.IamInstanceProfile.Arn)
 			}
-			return state
+			return strings.Join(worn, "\n")
 		},
 		Change: func(*testing.T) {
 			now = map[string]string{first: second, second: first}[now]

@@ -39,11 +39,11 @@ func (l *ec2Lab) doors(group string) []string {
 	l.t.Helper()
 	list := []string{}
 	for _, r := range l.rules(group) {
-		tags := ""
+		var tags []string
 		for _, tag := range r.Tags {
-			tags += " " + *tag.Key + "=" + *tag.Value
+			tags = append(tags, *tag.Key+"="+*tag.Value)
 		}
-		list = append(list, fmt.Sprintf("egress=%t %s %d-%d %s%s %q%s", *r.IsEgress, *r.IpProtocol, *r.FromPort, *r.ToPort,
+		list = append(list, fmt.Sprintf("egress=%t %s %d-%d %s%s %q %v", *r.IsEgress, *r.IpProtocol, *r.FromPort, *r.ToPort,
 			sdk.ToString(r.CidrIpv4), sdk.ToString(r.CidrIpv6), sdk.ToString(r.Description), tags))
 	}
 	slices.Sort(list)
@@ -82,7 +82,7 @@ func TestRevokeIngressKeepsTheContract(t *testing.T) {
 }
 
 func TestRevokeIngressRevokesWhatIsAskedFor(t *testing.T) {
-	const office = `egress=false tcp 22-22 198.51.100.0/24 "the office"`
+	const office = `egress=false tcp 22-22 198.51.100.0/24 "the office" []`
 	l := newEC2Lab(t)
 	for name, c := range map[string]struct {
 		params map[string]any
@@ -122,7 +122,11 @@ func TestRevokeIngressRefusesWrongParameters(t *testing.T) {
 	l := newEC2Lab(t)
 	do := l.action("aws.ec2.revoke_ingress")
 	for _, params := range []map[string]any{
-		{"cidrs": []any{"everywhere"}}, {"cidrs": []any{}}, {"ports": []any{"ssh"}}, {"ports": []any{"90-80"}}, {"ports": []any{"70000"}},
+		{"cidrs": []any{"everywhere"}},
+		{"cidrs": []any{}},
+		{"ports": []any{"ssh"}},
+		{"ports": []any{"90-80"}},
+		{"ports": []any{"70000"}},
 		{"group_id": "web"},
 	} {
 		if params["group_id"] == nil {

@@ -203,16 +203,23 @@ func (s *snapshotVolumes) Verify(ctx context.Context, a action.Applied) error {
 // Drift lists the snapshots that Apply took and somebody deleted. Without its outcome it can't be known.
 func (s *snapshotVolumes) Drift(ctx context.Context, a action.Applied) ([]action.Difference, error) {
 	in, _, err := s.planned(a.Change)
-	if err != nil || len(a.Result.Left) == 0 {
+	if err != nil {
 		return nil, err
-	}
-	var left evidence
-	if err := json.Unmarshal(a.Result.Left, &left); err != nil {
-		return nil, fmt.Errorf("read what %s left: %w", a.Change.Action, err)
 	}
 	taken, err := s.taken(ctx, in)
 	if err != nil {
 		return nil, err
+	}
+	return deleted(a, taken)
+}
+
+func deleted(a action.Applied, taken snapshots) ([]action.Difference, error) {
+	if len(a.Result.Left) == 0 {
+		return nil, nil
+	}
+	var left evidence
+	if err := json.Unmarshal(a.Result.Left, &left); err != nil {
+		return nil, fmt.Errorf("read what %s left: %w", a.Change.Action, err)
 	}
 	now := evidence{Snapshots: map[string]string{}}
 	for volume, id := range left.Snapshots {
@@ -229,16 +236,16 @@ func (s *snapshotVolumes) Undo(ctx context.Context, a action.Applied, force bool
 	if err != nil {
 		return action.Result{}, err
 	}
-	drift, err := s.Drift(ctx, a)
+	taken, err := s.taken(ctx, in)
+	if err != nil {
+		return action.Result{}, err
+	}
+	drift, err := deleted(a, taken)
 	if err != nil {
 		return action.Result{}, err
 	}
 	if len(drift) > 0 && !force {
 		return action.Result{}, &action.Moved{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: drift}
-	}
-	taken, err := s.taken(ctx, in)
-	if err != nil {
-		return action.Result{}, err
 	}
 	if len(taken.in(held)) == 0 {
 		return action.Result{}, nil

@@ -42,7 +42,7 @@ func (l *ec2Lab) held(token string) []string {
 }
 
 // Undo deletes nothing, so the state that it restores is which snapshots are held. The emulator's are complete at
-// once and never fail.
+// once and never fail. The next test is the one that interrupts: reading the emulator's snapshots takes long.
 func TestSnapshotVolumesKeepsTheContract(t *testing.T) {
 	l := newEC2Lab(t)
 	instance := l.launch(l.group("web"))
@@ -51,7 +51,7 @@ func TestSnapshotVolumesKeepsTheContract(t *testing.T) {
 	in := l.input(do, map[string]any{"instance_id": instance})
 	device := 'f'
 	providertest.Contract(t, providertest.Case{
-		Action: do, Input: in, Missing: missingInstance(in), Door: l.door,
+		Action: do, Input: in, Missing: missingInstance(in),
 		State: func(t *testing.T) string { t.Helper(); return text(t, l.held(in.Token)) },
 		Change: func(*testing.T) {
 			device++
@@ -62,6 +62,25 @@ func TestSnapshotVolumesKeepsTheContract(t *testing.T) {
 			given(l.other.DeleteSnapshot(t.Context(), &ec2.DeleteSnapshotInput{SnapshotId: l.kept(in.Token)[0].SnapshotId}))(t)
 		},
 	})
+}
+
+// interruptUndo undoes what died at each call before.
+func (l *ec2Lab) interruptUndo(do action.Action, done action.Applied, lost bool) {
+	l.t.Helper()
+	undoer, ok := do.(action.Undoer)
+	if !ok {
+		l.t.Fatal("it is no action.Undoer")
+	}
+	for calls := range 3 {
+		l.door.Break(calls, lost)
+		_, err := undoer.Undo(l.t.Context(), done, false)
+		if broke := l.door.Repair(); !broke && err != nil {
+			l.t.Fatal(err)
+		}
+	}
+	if err := undoer.Restored(l.t.Context(), done); err != nil {
+		l.t.Error(err)
+	}
 }
 
 // However often a step is applied and wherever it dies, each volume has one snapshot, with the tags that tell of
@@ -86,6 +105,11 @@ func TestSnapshotVolumesTakesOneOfEach(t *testing.T) {
 			}
 			result = got
 		}
+		l.interruptUndo(do, action.Applied{Change: change, Result: result}, lost)
+		if held := l.held(in.Token); len(held) > 0 {
+			t.Errorf("lost=%t: snapshots of %v are held after undo", lost, held)
+		}
+		result = given(do.Apply(t.Context(), change))(t)
 		kept := l.kept(in.Token)
 		var volumes, ids []string
 		for _, s := range kept {

@@ -30,7 +30,7 @@ type port struct {
 
 func (p port) in(group string) bool { return len(p.Groups) == 1 && p.Groups[0] == group }
 
-func (s isolation) vpcs() []string {
+func (s *isolation) vpcs() []string {
 	var vpcs []string
 	for _, p := range s.Interfaces {
 		vpcs = append(vpcs, p.VPC)
@@ -39,7 +39,7 @@ func (s isolation) vpcs() []string {
 	return slices.Compact(vpcs)
 }
 
-func (s isolation) port(id string) (port, bool) {
+func (s *isolation) port(id string) (port, bool) {
 	for _, p := range s.Interfaces {
 		if p.ID == id {
 			return p, true
@@ -56,11 +56,16 @@ func onTheWay(from, now, to isolation) bool {
 	for _, p := range now.Interfaces {
 		start, there := from.port(p.ID)
 		end, stays := to.port(p.ID)
-		if !there || !stays || !p.in(passage) && !slices.Equal(p.Groups, start.Groups) && !slices.Equal(p.Groups, end.Groups) {
+		if known := there && stays && p.isOneOf(start, end); !known {
 			return false
 		}
 	}
 	return true
+}
+
+// isOneOf reports whether an interface is in passage, or in the groups of one of two states.
+func (p port) isOneOf(start, end port) bool {
+	return p.in(passage) || slices.Equal(p.Groups, start.Groups) || slices.Equal(p.Groups, end.Groups)
 }
 
 // readIsolation reads the groups of an instance's network interfaces.

@@ -147,7 +147,7 @@ func sought(params action.Params) (search, error) {
 		if errFrom != nil || errTo != nil || to < from {
 			return s, fault.New(fault.Invalid, `ports: %q is neither a port nor a range such as "8000-8100"`, text)
 		}
-		s.ports = append(s.ports, [2]int32{int32(from), int32(to)}) //nolint:gosec // at most 65535
+		s.ports = append(s.ports, [2]int32{int32(from), int32(to)})
 	}
 	return s, nil
 }

@@ -27,9 +27,15 @@ type ec2Lab struct {
 
 func newEC2Lab(t *testing.T) *ec2Lab {
 	t.Helper()
+	return newEC2LabBehind(t, func(emulator string) string { return emulator })
+}
+
+// newEC2LabBehind is a lab where something stands between the door and the emulator.
+func newEC2LabBehind(t *testing.T, between func(emulator string) string) *ec2Lab {
+	t.Helper()
 	emulator := awstest.Emulator(t)
 	awstest.Credentials(t)
-	door := providertest.NewDoor(t, emulator)
+	door := providertest.NewDoor(t, between(emulator))
 	cloud, err := aws.Connect(t.Context(), aws.Config{Enabled: true, Region: awstest.Region, Endpoint: door.URL})
 	if err != nil {
 		t.Fatal(err)
@@ -48,10 +54,10 @@ func newEC2Lab(t *testing.T) *ec2Lab {
 
 // given ends a test where a call that it prepares with failed.
 func given[V any](value V, err error) func(testing.TB) V {
-	return func(t testing.TB) V {
-		t.Helper()
+	return func(tb testing.TB) V {
+		tb.Helper()
 		if err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		return value
 	}

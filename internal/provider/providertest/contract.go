@@ -65,6 +65,7 @@ func Contract(t *testing.T, c Case) {
 }
 
 func (c Case) checkInput(t *testing.T, spec action.Spec) {
+	t.Helper()
 	bound, err := action.Bind(spec, c.Input.Params)
 	if err != nil {
 		t.Fatal(err)

@@ -57,7 +57,7 @@ func ask(ctx context.Context, method, url string) (string, error) {
 	return colour, json.NewDecoder(answer.Body).Decode(&colour)
 }
 
-func turnRed(url string) action.Action {
+func turnRed(url string) *action.Setting[string] {
 	lamp := func(in action.Input) string { return url + "/" + in.Params.String("lamp") }
 	return &action.Setting[string]{
 		About: action.Spec{

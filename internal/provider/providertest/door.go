@@ -40,11 +40,11 @@ type Request struct {
 const broken = http.StatusNotImplemented
 
 // NewDoor opens a door to a provider.
-func NewDoor(t testing.TB, provider string) *Door {
-	t.Helper()
+func NewDoor(tb testing.TB, provider string) *Door {
+	tb.Helper()
 	target, err := url.Parse(provider)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	d := &Door{whole: -1}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
@@ -52,7 +52,7 @@ func NewDoor(t testing.TB, provider string) *Door {
 		r.Out.Host = r.In.Host // it is signed
 	}}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { d.pass(w, r, proxy) }))
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	d.URL = server.URL
 	return d
 }
@@ -134,6 +134,7 @@ func (c Case) interrupted(t *testing.T) {
 }
 
 func (c Case) interruptedApply(t *testing.T, lost bool) {
+	t.Helper()
 	before := c.State(t)
 	for calls := range mostCalls {
 		change := journaled(t, c.planned(t))
@@ -145,6 +146,7 @@ func (c Case) interruptedApply(t *testing.T, lost bool) {
 		c.holds(t, done)
 		c.driftIs(t, done, false)
 		c.undo(t, done, false)
+		c.restored(t, done)
 		c.isStill(t, before, fmt.Sprintf("Apply interrupted after %d calls, Apply and Undo", calls))
 		if !broke || t.Failed() {
 			return
@@ -154,6 +156,7 @@ func (c Case) interruptedApply(t *testing.T, lost bool) {
 }
 
 func (c Case) interruptedUndo(t *testing.T, lost bool) {
+	t.Helper()
 	before := c.State(t)
 	for calls := range mostCalls {
 		done := c.apply(t, journaled(t, c.planned(t)))

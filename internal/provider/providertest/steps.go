@@ -57,7 +57,7 @@ func (c Case) apply(t *testing.T, change action.Change) action.Applied {
 	return done
 }
 
-func (c Case) undoer(t *testing.T) action.Undoer {
+func (c Case) undoer(t *testing.T) action.Undoer { //nolint:ireturn // an ability of whichever action
 	t.Helper()
 	undoer, ok := c.Action.(action.Undoer)
 	if !ok {
