@@ -100,7 +100,7 @@ func (a *App) open(ctx context.Context) error {
 }
 
 func (a *App) openStore(ctx context.Context) error {
-	key, err := ledger.LoadOrCreateKey(filepath.Join(a.config.Data, "ledger.key"))
+	key, err := ledgerKey(a.config)
 	if err != nil {
 		return err
 	}
@@ -110,6 +110,18 @@ func (a *App) openStore(ctx context.Context) error {
 	}
 	a.board.Add(health.Part{Name: "store", Check: a.store.Ping})
 	return nil
+}
+
+// ledgerKey is the configured one, or one that is made once and kept in the data folder.
+func ledgerKey(c Config) (*ledger.Key, error) {
+	if c.Store.LedgerKey.IsZero() {
+		return ledger.LoadOrCreateKey(filepath.Join(c.Data, "ledger.key"))
+	}
+	key, err := ledger.ParseKey(c.Store.LedgerKey.Reveal())
+	if err != nil {
+		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("store.ledger_key: %w", err))
+	}
+	return key, nil
 }
 
 // state is where a part keeps its state: the one PostgreSQL, or a file of its own.

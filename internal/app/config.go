@@ -71,6 +71,9 @@ type TLSConfig struct {
 type StoreConfig struct {
 	// URL of PostgreSQL; SQLite in the data folder if absent.
 	URL secret.Secret `yaml:"url"`
+	// LedgerKey signs the ledger's head; made and kept in the data folder if absent. Nodes that share a store
+	// share the key.
+	LedgerKey secret.Secret `yaml:"ledger_key"`
 	// Retention is how long raw events and dead letters are kept that no open incident needs.
 	Retention time.Duration `yaml:"retention"`
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -34,14 +35,28 @@ var errMissing = errors.New("moto's server is not installed: run scripts/moto.sh
 // Tests that run at the same time use accounts of their own, by Account.
 func Emulator(tb testing.TB) string {
 	tb.Helper()
-	endpoint, err := shared()
+	server, err := shared()
 	if errors.Is(err, errMissing) && !required() {
 		tb.Skip(err)
 	}
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return endpoint
+	return server.endpoint
+}
+
+// Own gives the endpoint of an emulator of the test's own: what is in it no other test sees.
+func Own(tb testing.TB) string {
+	tb.Helper()
+	own, err := start(context.WithoutCancel(tb.Context()))
+	if errors.Is(err, errMissing) && !required() {
+		tb.Skip(err)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = own.input.Close() }) // that ends it
+	return own.endpoint
 }
 
 func required() bool {
@@ -55,7 +70,14 @@ var accounts atomic.Int64 //nolint:gochecknoglobals // each test has an account 
 // soon as a role in it is assumed.
 func Account() string { return fmt.Sprintf("%012d", 400000000000+accounts.Add(1)) }
 
-var shared = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // one server a process
+// server is a running emulator. It ends when its input is closed, by us or by our end, so that we must hold on
+// to it.
+type server struct {
+	endpoint string
+	input    io.Closer
+}
+
+var shared = sync.OnceValues(func() (server, error) { //nolint:gochecknoglobals // one server a process
 	return start(context.Background())
 })
 
@@ -79,26 +101,27 @@ func find() (string, error) {
 }
 
 // start starts a server on a free port. A shell that reads from us ends it when we end.
-func start(ctx context.Context) (string, error) {
-	server, err := find()
+func start(ctx context.Context) (server, error) {
+	path, err := find()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	port, err := free()
 	if err != nil {
-		return "", err
+		return server{}, err
 	}
 	const keep = `"$1" -H 127.0.0.1 -p "$2" >/dev/null 2>&1 & server=$!; read -r _; kill $server; wait $server`
-	keeper := exec.CommandContext(ctx, "/bin/sh", "-c", keep, "sh", server, port) //nolint:gosec // a test's own server
+	keeper := exec.CommandContext(ctx, "/bin/sh", "-c", keep, "sh", path, port) //nolint:gosec // a test's own server
 	keeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if _, err := keeper.StdinPipe(); err != nil {
-		return "", fmt.Errorf("start emulator: %w", err)
+	input, err := keeper.StdinPipe()
+	if err != nil {
+		return server{}, fmt.Errorf("start emulator: %w", err)
 	}
 	if err := keeper.Start(); err != nil {
-		return "", fmt.Errorf("start emulator: %w", err)
+		return server{}, fmt.Errorf("start emulator: %w", err)
 	}
 	endpoint := "http://127.0.0.1:" + port
-	return endpoint, await(ctx, endpoint)
+	return server{endpoint, input}, await(ctx, endpoint)
 }
 
 func free() (string, error) {

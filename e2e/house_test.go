@@ -1,0 +1,379 @@
+// Package e2e runs the real binary against real parts: an emulator of AWS, PostgreSQL, a receiver of webhooks.
+package e2e_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec" //nolint:depguard // tests of the binary start it
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/ec2"
+	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/sqs"
+
+	"github.com/riposte-sec/riposte/internal/api/client"
+	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
+	"github.com/riposte-sec/riposte/internal/run"
+	"github.com/riposte-sec/riposte/internal/secret"
+	"github.com/riposte-sec/riposte/internal/store"
+)
+
+// binary builds the command once for the test process.
+var binary = sync.OnceValues(func() (string, error) {
+	folder, err := os.MkdirTemp("", "riposte-e2e-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, "riposte")
+	out, err := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "github.com/riposte-sec/riposte/cmd/riposte").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("build: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := binary(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// house is a place for servers to run in: the cloud behind its door, a queue, a receiver of webhooks.
+type house struct {
+	tb     testing.TB
+	folder string
+	door   *door
+	queue  string
+	hooks  *hooks
+
+	iam *iam.Client
+	ec2 *ec2.Client
+	sqs *sqs.Client
+}
+
+func newHouse(tb testing.TB, queue string) *house {
+	tb.Helper()
+	h := &house{tb: tb, folder: tb.TempDir(), door: newDoor(tb, awstest.Emulator(tb)), hooks: newHooks(tb)}
+	reach, err := config.LoadDefaultConfig(tb.Context(), config.WithRegion(awstest.Region), config.WithBaseEndpoint(h.door.emulator),
+		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.iam, h.ec2, h.sqs = iam.NewFromConfig(reach), ec2.NewFromConfig(reach), sqs.NewFromConfig(reach)
+	made, err := h.sqs.CreateQueue(tb.Context(), &sqs.CreateQueueInput{QueueName: aws.String(queue)})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.queue = aws.ToString(made.QueueUrl)
+	return h
+}
+
+// send puts a message into the queue.
+func (h *house) send(body []byte) {
+	h.tb.Helper()
+	_, err := h.sqs.SendMessage(h.tb.Context(), &sqs.SendMessageInput{QueueUrl: aws.String(h.queue), MessageBody: aws.String(string(body))})
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+}
+
+// leak makes a user with a key, and gives the event that says the key leaked.
+func (h *house) leak(name string) (key string, event []byte) {
+	h.tb.Helper()
+	if _, err := h.iam.CreateUser(h.tb.Context(), &iam.CreateUserInput{UserName: aws.String(name)}); err != nil {
+		h.tb.Fatal(err)
+	}
+	made, err := h.iam.CreateAccessKey(h.tb.Context(), &iam.CreateAccessKeyInput{UserName: aws.String(name)})
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	key = aws.ToString(made.AccessKey.AccessKeyId)
+	return key, leaked(name, key)
+}
+
+func leaked(user, key string) []byte {
+	return guardDuty("UnauthorizedAccess:IAMUser/MaliciousIPCaller", key, map[string]any{
+		"resourceType":     "AccessKey",
+		"accessKeyDetails": map[string]any{"accessKeyId": key, "principalId": "AIDA" + key, "userType": "IAMUser", "userName": user},
+	})
+}
+
+// launch starts an instance, and gives the event that says it is compromised.
+func (h *house) launch() (id string, event []byte) {
+	h.tb.Helper()
+	images, err := h.ec2.DescribeImages(h.tb.Context(), &ec2.DescribeImagesInput{})
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	got, err := h.ec2.RunInstances(h.tb.Context(), &ec2.RunInstancesInput{
+		ImageId: images.Images[0].ImageId, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: ec2types.InstanceTypeT3Small,
+	})
+	if err != nil {
+		h.tb.Fatal(err)
+	}
+	id = aws.ToString(got.Instances[0].InstanceId)
+	return id, guardDuty("Backdoor:EC2/C&CActivity.B!DNS", id, map[string]any{
+		"resourceType": "Instance", "instanceDetails": map[string]any{"instanceId": id},
+	})
+}
+
+func guardDuty(kind, about string, resource map[string]any) []byte {
+	now := time.Now().UTC().Format(time.RFC3339)
+	text, err := json.Marshal(map[string]any{
+		"version": "0", "id": "event-" + about, "detail-type": "GuardDuty Finding", "source": "aws.guardduty", "account": awstest.Home,
+		"time": now, "region": awstest.Region, "resources": []string{}, "detail": map[string]any{
+			"schemaVersion": "2.0", "accountId": awstest.Home, "region": awstest.Region, "id": "finding-" + about, "type": kind,
+			"arn":      "arn:aws:guardduty:" + awstest.Region + ":" + awstest.Home + ":detector/d/finding/finding-" + about,
+			"severity": 8, "title": "found " + about, "createdAt": now, "updatedAt": now, "resource": resource,
+			"service": map[string]any{
+				"serviceName": "guardduty", "detectorId": "d", "archived": false, "count": 1, "eventFirstSeen": now, "eventLastSeen": now,
+			},
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// settings says how a server of the house is configured.
+type settings struct {
+	name      string // of its data folder
+	store     string // URL of PostgreSQL; embedded if empty
+	playbooks map[string]string
+	key       string // of the ledger, where nodes share a store
+	noQueue   bool
+}
+
+// server is one process.
+type server struct {
+	house  *house
+	config string
+	url    string
+	token  string
+	log    string
+	proc   *exec.Cmd
+	dead   chan struct{}
+}
+
+// configure writes a server's configuration.
+func (h *house) configure(s settings) *server {
+	h.tb.Helper()
+	folder := filepath.Join(h.folder, s.name)
+	books := filepath.Join(folder, "playbooks")
+	if err := os.MkdirAll(books, 0o700); err != nil {
+		h.tb.Fatal(err)
+	}
+	for name, text := range s.playbooks {
+		write(h.tb, filepath.Join(books, name+".yaml"), text)
+	}
+	address := free(h.tb)
+	text := fmt.Sprintf("data: data\nlisten: %s\ncontent: {shipped: false, playbooks: [playbooks]}\n", address) +
+		"respond: {limits: {per_hour: 100000, per_account_hour: 100000, distinct_accounts: 1000}}\n" +
+		fmt.Sprintf("webhook: {endpoints: {hook: {url: %s, secret: {env: HOOK_SECRET}}}}\n", h.hooks.server.URL)
+	if !s.noQueue {
+		text += fmt.Sprintf("aws: {enabled: true, region: %s, endpoint: %s}\nsources: {queues: [{url: %s}]}\n",
+			awstest.Region, h.door.url(), strings.Replace(h.queue, h.door.emulator, h.door.url(), 1))
+	}
+	if s.store != "" {
+		write(h.tb, filepath.Join(folder, "store.url"), s.store)
+		write(h.tb, filepath.Join(folder, "ledger.key"), s.key)
+		text += "store: {url: {file: store.url}, ledger_key: {file: ledger.key}}\n"
+	}
+	file := filepath.Join(folder, "riposte.yaml")
+	write(h.tb, file, text)
+	return &server{
+		house: h, config: file, url: "http://" + address, token: filepath.Join(folder, "data", "admin.token"),
+		log: filepath.Join(folder, "log"),
+	}
+}
+
+func write(tb testing.TB, path, text string) {
+	tb.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func free(tb testing.TB) string {
+	tb.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func (s *server) command(ctx context.Context, args ...string) *exec.Cmd {
+	s.house.tb.Helper()
+	path, err := binary()
+	if err != nil {
+		s.house.tb.Fatal(err)
+	}
+	c := exec.CommandContext(ctx, path, args...)
+	c.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", //nolint:forbidigo // the test's own
+		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+		"HOOK_SECRET=whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "RIPOSTE_URL="+s.url, "RIPOSTE_TOKEN_FILE="+s.token, "RIPOSTE_TOKEN=")
+	return c
+}
+
+// start starts the process. It is killed when the test ends.
+func (s *server) start() {
+	s.house.tb.Helper()
+	log, err := os.OpenFile(s.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		s.house.tb.Fatal(err)
+	}
+	s.proc = s.command(context.Background(), "serve", "--config", s.config)
+	s.proc.Stderr, s.proc.Stdout = log, log
+	if err := s.proc.Start(); err != nil {
+		s.house.tb.Fatal(err)
+	}
+	s.dead = make(chan struct{})
+	go func(c *exec.Cmd, dead chan struct{}) {
+		_ = c.Wait() // killed
+		_ = log.Close()
+		close(dead)
+	}(s.proc, s.dead)
+	s.house.tb.Cleanup(s.kill)
+}
+
+// kill ends the process as a loss of power would, and waits until it is gone.
+func (s *server) kill() {
+	if s.proc != nil && s.proc.Process != nil {
+		_ = s.proc.Process.Kill() // it may be dead already
+		<-s.dead
+	}
+}
+
+// ready waits until all parts of the server work.
+func (s *server) ready() {
+	s.house.tb.Helper()
+	s.house.eventually(30*time.Second, "the server to be ready", func() bool {
+		return s.readiness() == http.StatusOK
+	})
+}
+
+// readiness is what /readyz answers, 0 if it doesn't.
+func (s *server) readiness() int {
+	answer, err := http.Get(s.url + "/readyz") //nolint:noctx // a test's own server
+	if err != nil {
+		return 0
+	}
+	defer answer.Body.Close()
+	return answer.StatusCode
+}
+
+func (s *server) client() *client.Client {
+	s.house.tb.Helper()
+	token := secret.FromFile(s.token)
+	if err := token.Resolve(".", nil); err != nil {
+		s.house.tb.Fatal(err)
+	}
+	c, err := client.New(s.url, token, &http.Client{Timeout: 20 * time.Second})
+	if err != nil {
+		s.house.tb.Fatal(err)
+	}
+	return c
+}
+
+// cli runs a command against the server and gives what it wrote.
+func (s *server) cli(args ...string) (string, error) {
+	s.house.tb.Helper()
+	out, err := s.command(s.house.tb.Context(), args...).CombinedOutput()
+	return string(out), err
+}
+
+// runs gives the runs in some states, all if none is given.
+func (s *server) runs(states ...string) []run.Run {
+	s.house.tb.Helper()
+	var all []run.Run
+	for cursor := ""; ; {
+		query := url.Values{"limit": {"500"}}
+		if cursor != "" {
+			query.Set("cursor", cursor)
+		}
+		if len(states) > 0 {
+			query.Set("state", strings.Join(states, ","))
+		}
+		var page store.Page[run.Run]
+		if err := s.client().Get(s.house.tb.Context(), "/v1/runs", query, &page); err != nil {
+			s.house.tb.Fatal(err)
+		}
+		all = append(all, page.Items...)
+		if cursor = page.Next; cursor == "" {
+			return all
+		}
+	}
+}
+
+func (h *house) eventually(patience time.Duration, what string, holds func() bool) {
+	h.tb.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.tb.Fatalf("waited %s for %s", patience, what)
+		}
+	}
+}
+
+// post hands events to a server.
+func (s *server) post(events ...[]byte) {
+	s.house.tb.Helper()
+	body := bytes.Join(events, []byte("\n"))
+	if err := s.client().Send(s.house.tb.Context(), "/v1/events", "application/x-ndjson", bytes.NewReader(body), nil); err != nil {
+		s.house.tb.Fatal(err)
+	}
+}
+
+// hooks receives webhooks and remembers their ids.
+type hooks struct {
+	server *httptest.Server
+	came   atomic.Int64
+	mu     sync.Mutex
+	ids    map[string]int
+	bodies map[string]string
+}
+
+func newHooks(tb testing.TB) *hooks {
+	tb.Helper()
+	h := &hooks{ids: map[string]int{}, bodies: map[string]string{}}
+	h.server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.ids[r.Header.Get("Webhook-Id")]++
+		h.bodies[r.Header.Get("Webhook-Id")] = string(body)
+		h.came.Add(1)
+	}))
+	tb.Cleanup(h.server.Close)
+	return h
+}
+
+func (h *hooks) distinct() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.ids)
+}
