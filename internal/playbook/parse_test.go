@@ -3,6 +3,7 @@ package playbook_test
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -89,7 +90,8 @@ func TestWrong(t *testing.T) {
 			t.Fatal(err)
 		}
 		head, parts := split(string(text))
-		written := head
+		var written strings.Builder
+		written.WriteString(head)
 		for at, part := range parts {
 			if strings.HasSuffix(part.name, ".errors") {
 				continue
@@ -98,13 +100,13 @@ func TestWrong(t *testing.T) {
 			if at+1 < len(parts) && parts[at+1].name == part.name+".errors" && parts[at+1].text != got && !*update {
 				t.Errorf("%s: %s: (-want +got)\n%s", file, part.name, cmp.Diff(parts[at+1].text, got))
 			}
-			written += "-- " + part.name + " --\n" + part.text + "-- " + part.name + ".errors --\n" + got
+			fmt.Fprintf(&written, "-- %s --\n%s-- %s.errors --\n%s", part.name, part.text, part.name, got)
 		}
-		if written != string(text) && !*update {
+		if written.String() != string(text) && !*update {
 			t.Errorf("%s: not as it would be written; look, and use -update", file)
 		}
 		if *update {
-			if err := os.WriteFile(file, []byte(written), 0o600); err != nil {
+			if err := os.WriteFile(file, []byte(written.String()), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -232,7 +234,7 @@ func TestHashIsOfTheText(t *testing.T) {
 		}
 		return p.Hash
 	}
-	if hash(whole) != hash(whole) || hash(whole) == hash(whole+"# a remark\n") || len(hash(whole)) != 64 {
+	if once := hash(whole); once != hash(whole) || once == hash(whole+"# a remark\n") || len(once) != 64 {
 		t.Error("a hash is not that of the text")
 	}
 }
