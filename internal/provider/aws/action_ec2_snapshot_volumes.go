@@ -101,7 +101,7 @@ func (s *snapshotVolumes) Plan(ctx context.Context, in action.Input) (action.Cha
 	if len(volumes) == 0 {
 		return action.Change{}, fault.New(fault.Invalid, "instance %s has no EBS volume to take a snapshot of", id)
 	}
-	taken, err := s.taken(ctx, in)
+	taken, err := s.taken(ctx, in, volumes)
 	if err != nil {
 		return action.Change{}, err
 	}
@@ -144,7 +144,7 @@ func (s *snapshotVolumes) Apply(ctx context.Context, c action.Change) (action.Re
 	if err != nil {
 		return action.Result{}, err
 	}
-	taken, err := s.taken(ctx, in)
+	taken, err := s.taken(ctx, in, before.Volumes)
 	if err != nil {
 		return action.Result{}, err
 	}
@@ -187,7 +187,7 @@ func (s *snapshotVolumes) Verify(ctx context.Context, a action.Applied) error {
 	if err != nil {
 		return err
 	}
-	taken, err := s.taken(ctx, in)
+	taken, err := s.taken(ctx, in, before.Volumes)
 	if err != nil {
 		return err
 	}
@@ -202,11 +202,11 @@ func (s *snapshotVolumes) Verify(ctx context.Context, a action.Applied) error {
 
 // Drift lists the snapshots that Apply took and somebody deleted. Without its outcome it can't be known.
 func (s *snapshotVolumes) Drift(ctx context.Context, a action.Applied) ([]action.Difference, error) {
-	in, _, err := s.planned(a.Change)
+	in, before, err := s.planned(a.Change)
 	if err != nil {
 		return nil, err
 	}
-	taken, err := s.taken(ctx, in)
+	taken, err := s.taken(ctx, in, before.Volumes)
 	if err != nil {
 		return nil, err
 	}
@@ -236,7 +236,7 @@ func (s *snapshotVolumes) Undo(ctx context.Context, a action.Applied, force bool
 	if err != nil {
 		return action.Result{}, err
 	}
-	taken, err := s.taken(ctx, in)
+	taken, err := s.taken(ctx, in, before.Volumes)
 	if err != nil {
 		return action.Result{}, err
 	}
@@ -259,11 +259,11 @@ func (s *snapshotVolumes) Undo(ctx context.Context, a action.Applied, force bool
 
 // Restored looks whether no snapshot is held.
 func (s *snapshotVolumes) Restored(ctx context.Context, a action.Applied) error {
-	in, _, err := s.planned(a.Change)
+	in, before, err := s.planned(a.Change)
 	if err != nil {
 		return err
 	}
-	taken, err := s.taken(ctx, in)
+	taken, err := s.taken(ctx, in, before.Volumes)
 	if err != nil {
 		return err
 	}

@@ -157,8 +157,8 @@ func (m *mover) prepare(ctx context.Context, from, to isolation) error {
 
 // through reports whether an interface goes through the passage to its end: into quarantine, from elsewhere.
 func through(from isolation, end port) bool {
-	start, there := from.port(end.ID)
-	return end.in(quarantine) && !(there && (start.in(quarantine) || start.in(passage)))
+	start, _ := from.port(end.ID)
+	return end.in(quarantine) && !start.in(quarantine) && !start.in(passage)
 }
 
 func (m *mover) toPassage(ctx context.Context, from, to isolation) (passed bool, err error) {

@@ -44,8 +44,8 @@ func (s snapshots) heldOf(volumes []string) []string {
 	return found
 }
 
-// taken finds the snapshots of a step by its token. Those that failed don't count.
-func (s *snapshotVolumes) taken(ctx context.Context, in action.Input) (snapshots, error) {
+// taken finds the snapshots of volumes that were taken for a step, by its token. Those that failed don't count.
+func (s *snapshotVolumes) taken(ctx context.Context, in action.Input, volumes []string) (snapshots, error) {
 	if in.Token == "" {
 		return nil, fault.New(fault.Internal, "a snapshot's step has no token")
 	}
@@ -54,8 +54,9 @@ func (s *snapshotVolumes) taken(ctx context.Context, in action.Input) (snapshots
 		return nil, err
 	}
 	found := snapshots{}
-	pages := ec2.NewDescribeSnapshotsPaginator(api,
-		&ec2.DescribeSnapshotsInput{OwnerIds: []string{"self"}, Filters: where("tag:"+tagToken, in.Token)})
+	pages := ec2.NewDescribeSnapshotsPaginator(api, &ec2.DescribeSnapshotsInput{
+		OwnerIds: []string{"self"}, Filters: slices.Concat(where("volume-id", volumes...), where("tag:"+tagToken, in.Token)),
+	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
