@@ -115,7 +115,7 @@ func (c Change) Hash() string {
 		Touches       []string
 		Before, After json.RawMessage
 		Calls         []string
-	}{c.Action, c.Place, c.Params, c.Target.Key(), nil, c.Before, c.After, c.Calls}
+	}{c.Action, c.Place, orNull(c.Params), c.Target.Key(), nil, orNull(c.Before), orNull(c.After), c.Calls}
 	for _, touched := range c.Touches {
 		binding.Touches = append(binding.Touches, touched.Key())
 	}
@@ -125,6 +125,14 @@ func (c Change) Hash() string {
 	}
 	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
+}
+
+// orNull makes nothing out of an empty message, as the journal does.
+func orNull(m json.RawMessage) json.RawMessage {
+	if len(m) == 0 {
+		return nil
+	}
+	return m
 }
 
 // Input gives back what Plan got, as far as Apply, Verify and Undo may know it.

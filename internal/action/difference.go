@@ -1,6 +1,7 @@
 package action
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -9,14 +10,15 @@ import (
 	"strings"
 )
 
-// Difference is one place where two states differ. A value that is absent is "".
+// Difference is one place where two states differ. A value that is absent, or null, is "".
 type Difference struct {
 	Path string `json:"path"`
 	Was  string `json:"was"`
 	Is   string `json:"is"`
 }
 
-// Differences compares two JSON documents leaf by leaf, sorted by path.
+// Differences compares two JSON documents leaf by leaf, sorted by path. It finds none only where they say
+// the same: nothing, null, an empty text and an empty list are told apart.
 func Differences(was, is json.RawMessage) []Difference {
 	before, after := leaves(was), leaves(is)
 	paths := map[string]bool{}
@@ -28,12 +30,19 @@ func Differences(was, is json.RawMessage) []Difference {
 	}
 	var found []Difference
 	for _, path := range slices.Sorted(maps.Keys(paths)) {
-		if before[path] != after[path] {
-			found = append(found, Difference{Path: path, Was: before[path], Is: after[path]})
+		old, now := before[path], after[path]
+		switch {
+		case old.text != now.text:
+			found = append(found, Difference{Path: path, Was: old.text, Is: now.text})
+		case old != now: // alike for people, such as 1 and "1"
+			found = append(found, Difference{Path: path, Was: old.json, Is: now.json})
 		}
 	}
 	return found
 }
+
+// leaf is a value without anything below it, for people and exactly.
+type leaf struct{ text, json string }
 
 // Describe puts differences into one line, bounded in length.
 func Describe(differences []Difference) string {
@@ -60,33 +69,43 @@ func quoted(value string) string {
 	return strconv.QuoteToGraphic(value)
 }
 
-func leaves(document json.RawMessage) map[string]string {
-	found := map[string]string{}
+func leaves(document json.RawMessage) map[string]leaf {
+	found := map[string]leaf{}
+	if len(document) == 0 {
+		return found
+	}
 	var v any
-	if len(document) == 0 || json.Unmarshal(document, &v) != nil {
+	decoder := json.NewDecoder(bytes.NewReader(document))
+	decoder.UseNumber()
+	if decoder.Decode(&v) != nil {
 		return found
 	}
 	walk("", v, found)
 	return found
 }
 
-func walk(path string, v any, found map[string]string) {
+func walk(path string, v any, found map[string]leaf) {
 	switch value := v.(type) {
 	case map[string]any:
 		for key, child := range value {
 			walk(strings.TrimPrefix(path+"."+key, "."), child, found)
 		}
+		if len(value) == 0 {
+			found[path] = leaf{"{}", "{}"}
+		}
 	case []any:
 		for i, child := range value {
 			walk(path+"["+strconv.Itoa(i)+"]", child, found)
 		}
-	case nil:
-	case string:
-		found[path] = value
-	default:
-		text, err := json.Marshal(value)
-		if err == nil {
-			found[path] = string(text)
+		if len(value) == 0 {
+			found[path] = leaf{"[]", "[]"}
 		}
+	case nil:
+		found[path] = leaf{"", "null"}
+	case string:
+		found[path] = leaf{value, strconv.Quote(value)}
+	default:
+		text := fmt.Sprint(value) // a number or a truth value, as written
+		found[path] = leaf{text, text}
 	}
 }

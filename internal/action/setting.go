@@ -126,7 +126,7 @@ func (s *Setting[S]) Drift(ctx context.Context, a Applied) ([]Difference, error)
 	if err != nil {
 		return nil, err
 	}
-	if same(now, before) || s.between(left, now, before) {
+	if same(now, before) || s.ours(a, before, left, now) {
 		return nil, nil
 	}
 	return compare(left, now), nil
@@ -145,7 +145,7 @@ func (s *Setting[S]) Undo(ctx context.Context, a Applied, force bool) (Result, e
 	if same(now, before) {
 		return s.result(false, now)
 	}
-	if !force && !same(now, left) && !s.between(left, now, before) {
+	if !force && !s.ours(a, before, left, now) {
 		return Result{}, &Moved{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: compare(left, now)}
 	}
 	restored, err := s.Write(ctx, in, now, before)
@@ -176,6 +176,12 @@ func (s *Setting[S]) holds(now, wanted S) bool {
 		return s.Holds(now, wanted)
 	}
 	return same(now, wanted)
+}
+
+// ours reports whether a state is one that Apply left or Undo passes through; or, where the outcome of Apply
+// was lost, one that Apply may have stopped in.
+func (s *Setting[S]) ours(a Applied, before, left, now S) bool {
+	return same(now, left) || s.between(left, now, before) || len(a.Result.Left) == 0 && s.between(before, now, left)
 }
 
 func (s *Setting[S]) between(from, now, to S) bool {
