@@ -141,13 +141,22 @@ func (n *Notify) Apply(ctx context.Context, c action.Change) (action.Result, err
 	}
 	delivered := len(plans) - len(errs)
 	if delivered == 0 {
-		return action.Result{}, errors.Join(errs...)
+		return action.Result{}, unheard(errs)
 	}
 	result := action.Result{Changed: true, Outputs: map[string]any{"delivered": delivered}}
 	if len(errs) > 0 {
 		result.Note = "not delivered to all: " + errors.Join(errs...).Error()
 	}
 	return result, nil
+}
+
+// unheard joins the errors of a message that nobody got. Trying again helps where it may help any target.
+func unheard(errs []error) error {
+	joined := errors.Join(errs...)
+	if slices.ContainsFunc(errs, func(err error) bool { return fault.Is(err, fault.Transient) }) {
+		return fault.Wrap(fault.Transient, joined)
+	}
+	return joined
 }
 
 func fill(spec action.Spec, t Target, subject, message string) map[string]any {
