@@ -163,7 +163,7 @@ type Applied struct {
 }
 
 // Moved says that the world is not as the plan saw it.
-type Moved struct {
+type Moved struct { //nolint:errname // it reads action.Moved
 	Action      string
 	Target      string
 	Differences []Difference
@@ -175,7 +175,7 @@ func (m *Moved) Error() string {
 }
 
 // NotHeld says that a change, read back, is not there.
-type NotHeld struct {
+type NotHeld struct { //nolint:errname // it reads action.NotHeld
 	Action      string
 	Target      string
 	Differences []Difference

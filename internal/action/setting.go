@@ -188,7 +188,7 @@ func (s *Setting[S]) between(from, now, to S) bool {
 	return s.Between != nil && s.Between(from, now, to)
 }
 
-func (s *Setting[S]) decode(c Change) (in Input, before, after S, err error) {
+func (s *Setting[S]) decode(c Change) (in Input, before, after S, err error) { //nolint:ireturn // S is a concrete state
 	if in, err = c.Input(); err != nil {
 		return in, before, after, err
 	}
@@ -201,7 +201,7 @@ func (s *Setting[S]) decode(c Change) (in Input, before, after S, err error) {
 	return in, before, after, nil
 }
 
-func (s *Setting[S]) decodeLeft(a Applied) (in Input, before, left S, err error) {
+func (s *Setting[S]) decodeLeft(a Applied) (in Input, before, left S, err error) { //nolint:ireturn // S is a concrete state
 	in, before, left, err = s.decode(a.Change)
 	if err != nil || len(a.Result.Left) == 0 {
 		return in, before, left, err // applied, but the outcome was lost: what was wanted is what is expected
