@@ -166,7 +166,7 @@ func live(o *office, a *accident, remembers bool) outcome {
 	p.start()
 	for _, thing := range []string{"door", "window", "gate", "lamp"} {
 		o.world.Before(actiontest.Applying, thing, -1, func(_ context.Context, c actiontest.Call) error {
-			if !strings.Contains(o.recorded(c.Run), "action.intended "+c.Step) {
+			if !strings.Contains(o.recorded(c.Run), "action.intended "+c.Step) { //nolint:contextcheck // the story has its own
 				o.Errorf("%s was applied before the ledger said so", c.Step)
 			}
 			return nil
@@ -222,7 +222,7 @@ type process struct {
 	*office
 	accident  *accident
 	remembers bool
-	ctx       context.Context //nolint:containedctx // it is what the process lives for
+	ctx       context.Context // it is what the process lives for
 }
 
 func (p *process) start() {

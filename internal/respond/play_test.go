@@ -68,7 +68,8 @@ func TestLedgerSaysSoBeforeTheWorldIsTouched(t *testing.T) {
 		for _, phase := range []actiontest.Phase{actiontest.Planning, actiontest.Applying, actiontest.Verifying} {
 			o.world.Before(phase, "", -1, func(_ context.Context, c actiontest.Call) error {
 				order = append(order, string(c.Phase))
-				if intended := o.entries(c.Run, record.ActionIntended); c.Phase == actiontest.Applying && len(intended) != 1 {
+				intended := o.entries(c.Run, record.ActionIntended) //nolint:contextcheck // the story has its own
+				if c.Phase == actiontest.Applying && len(intended) != 1 {
 					o.Errorf("applied with %d intentions in the ledger", len(intended))
 				}
 				return nil

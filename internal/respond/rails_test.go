@@ -67,7 +67,7 @@ func TestFreezeHoldsWhatWasIntended(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			story(t, func(o *office) {
 				o.world.Before(actiontest.Applying, "door", 1, func(context.Context, actiontest.Call) error {
-					o.freeze(everything())
+					o.freeze(everything()) //nolint:contextcheck // the story has its own
 					return fault.New(fault.Transient, "throttled")
 				})
 				id := o.begin(book(run.Auto, shut+"\t  retry: {times: "+retries+"}\n"))
@@ -118,7 +118,7 @@ func (o *office) protect(p guardrail.Protection) {
 func TestProtectedLaterBlocksWhatWasIntended(t *testing.T) {
 	story(t, func(o *office) {
 		o.world.After(actiontest.Applying, "door", 1, func(context.Context, actiontest.Call) error {
-			o.protect(guardrail.Protection{Name: "door"})
+			o.protect(guardrail.Protection{Name: "door"}) //nolint:contextcheck // the story has its own
 			return fault.New(fault.Transient, "the answer was lost")
 		})
 		id := o.begin(book(run.Auto, shut))

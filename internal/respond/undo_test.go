@@ -56,12 +56,18 @@ func TestUndoRestoresExactly(t *testing.T) {
 		what func(first, second string) run.Undoing
 		want map[string]string // of the things that were changed
 	}{
-		{"a step", func(first, _ string) run.Undoing { return run.Undoing{Runs: []string{first}, Step: "door"} },
-			map[string]string{"door": "open", "window": "locked", "gate": "shut"}},
-		{"a run", func(_, second string) run.Undoing { return run.Undoing{Runs: []string{second}} },
-			map[string]string{"door": "shut", "window": "shut", "gate": "open"}},
-		{"the incident", func(string, string) run.Undoing { return run.Undoing{} },
-			map[string]string{"door": "open", "window": "open", "gate": "open"}},
+		{
+			"a step", func(first, _ string) run.Undoing { return run.Undoing{Runs: []string{first}, Step: "door"} },
+			map[string]string{"door": "open", "window": "locked", "gate": "shut"},
+		},
+		{
+			"a run", func(_, second string) run.Undoing { return run.Undoing{Runs: []string{second}} },
+			map[string]string{"door": "shut", "window": "shut", "gate": "open"},
+		},
+		{
+			"the incident", func(string, string) run.Undoing { return run.Undoing{} },
+			map[string]string{"door": "open", "window": "open", "gate": "open"},
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			story(t, func(o *office) {

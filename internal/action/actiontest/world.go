@@ -186,7 +186,7 @@ func Do(something func()) Hook {
 }
 
 // visit notes a call and executes what is hooked to it around work.
-func visit[T any](ctx context.Context, w *World, c Call, work func() (T, error)) (T, error) {
+func visit[T any](ctx context.Context, w *World, c Call, work func() (T, error)) (T, error) { //nolint:ireturn // T is concrete
 	var none T
 	before, after := w.note(c)
 	for _, hook := range before {
