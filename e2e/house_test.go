@@ -187,7 +187,8 @@ func (h *house) configure(s settings) *server {
 		write(h.tb, filepath.Join(books, name+".yaml"), text)
 	}
 	address := free(h.tb)
-	text := fmt.Sprintf("data: data\nlisten: %s\ncontent: {shipped: false, playbooks: [playbooks]}\n", address) +
+	shipped := len(s.playbooks) == 0
+	text := fmt.Sprintf("data: data\nlisten: %s\ncontent: {shipped: %t, playbooks: [playbooks]}\n", address, shipped) +
 		"respond: {limits: {per_hour: 100000, per_account_hour: 100000, distinct_accounts: 1000}}\n" +
 		fmt.Sprintf("webhook: {endpoints: {hook: {url: %s, secret: {env: HOOK_SECRET}}}}\n", h.hooks.server.URL)
 	if !s.noQueue {

@@ -26,6 +26,15 @@ func TestTwoNodesOneDies(t *testing.T) {
 	one.start()
 	one.ready()
 
+	var seen atomic.Int64
+	dying := make(chan struct{})
+	h.door.watch(nil, func(op string) bool {
+		if op == "UpdateAccessKey" && seen.Add(1) == 6 {
+			_ = one.proc.Process.Kill()
+			close(dying)
+		}
+		return true
+	})
 	const matters = 12
 	var keys, users []string
 	for i := range matters {
@@ -34,15 +43,6 @@ func TestTwoNodesOneDies(t *testing.T) {
 		keys, users = append(keys, key), append(users, user)
 		h.send(event)
 	}
-	var seen atomic.Int64
-	dying := make(chan struct{})
-	h.door.watch(nil, func(op string) bool {
-		if op == "UpdateAccessKey" && seen.Add(1) == matters/2 {
-			_ = one.proc.Process.Kill()
-			close(dying)
-		}
-		return true
-	})
 	select {
 	case <-dying:
 	case <-time.After(time.Minute):
