@@ -138,6 +138,7 @@ func BenchmarkRun(b *testing.B) {
 }
 
 func benchmarkRuns(b *testing.B, atOnce int) {
+	b.Helper()
 	e := newEngine(b)
 	took := make([]time.Duration, b.N)
 	turns := make(chan int)

@@ -49,7 +49,15 @@ func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval,
 	if err != nil {
 		return asked, err
 	}
-	return asked, r.starter.Start(ctx, next.ID, next.Leg, next.Fence)
+	r.start(ctx, next)
+	return asked, nil
+}
+
+// start starts a run's leg. What led to it is durable: where it can't be started now, the watch does later.
+func (r *Runner) start(ctx context.Context, ready run.Run) {
+	if err := r.starter.Start(ctx, ready.ID, ready.Leg, ready.Fence); err != nil {
+		r.Logger.WarnContext(ctx, "leg starts later", "run", ready.ID, "leg", ready.Leg, "err", err.Error())
+	}
 }
 
 // answer writes an answer down, if the question is still open then: of two that come at once the first counts.
@@ -161,7 +169,8 @@ func (r *Runner) Undo(ctx context.Context, desk Desk, incidentID string, what ru
 	if err := desk.CreateRun(ctx, undo, version, begun); err != nil {
 		return run.Run{}, err
 	}
-	return undo, r.starter.Start(ctx, undo.ID, undo.Leg, undo.Fence)
+	r.start(ctx, undo)
+	return undo, nil
 }
 
 // Conclude does to an incident's runs what closing it means: those that wait are cancelled and, where it

@@ -300,6 +300,22 @@ steps:
 	}
 }
 
+func TestConcludeWaitsForWhatIsUnderWay(t *testing.T) {
+	story(t, func(o *office) {
+		id := o.create(book(run.Auto, "on_false_positive: undo"+shut))
+		of := o.journal(id).Run.Incident
+		if _, err := o.runner.Conclude(o.Context(), o.Store, of, incident.FalsePositive, "ann"); !fault.Is(err, fault.Conflict) {
+			o.Errorf("got %v, want a Conflict", err)
+		}
+		o.work()
+		if _, err := o.runner.Conclude(o.Context(), o.Store, of, incident.FalsePositive, "ann"); err != nil {
+			o.Fatal(err)
+		}
+		o.work()
+		o.value("door", "open")
+	})
+}
+
 func TestNoopOfOthersIsNotOurs(t *testing.T) {
 	story(t, func(o *office) { // somebody did the same between plan and apply, and nothing of ours got lost
 		o.world.Before(actiontest.Applying, "door", 1, actiontest.Do(func() { o.world.Put(account, "door", "shut") }))

@@ -126,6 +126,33 @@ func TestWatchWakes(t *testing.T) {
 	})
 }
 
+// stuck is a Starter that starts nothing.
+type stuck struct{}
+
+// Start is of respond.Starter.
+func (stuck) Start(context.Context, string, int64, int64) error {
+	return fault.New(fault.Transient, "the engine is busy")
+}
+
+// TestDecisionsOfPeopleAreTakenWhenNothingCanBeStarted: they are durable, and the watch finds them.
+func TestDecisionsOfPeopleAreTakenWhenNothingCanBeStarted(t *testing.T) {
+	story(t, func(o *office) {
+		id := o.begin(book(run.Approve, shut))
+		o.runner.Connect(stuck{})
+		o.answer(id, true)
+		o.is(id, run.Ready)
+		o.runner.Connect(o.legs)
+		o.later(time.Minute)
+		o.is(id, run.Succeeded)
+		o.runner.Connect(stuck{})
+		undone := o.undo(id, run.Undoing{Runs: []string{id}})
+		o.runner.Connect(o.legs)
+		o.later(time.Minute)
+		o.is(undone, run.Succeeded)
+		o.value("door", "open")
+	})
+}
+
 // dark is a roster that can't be reached for a while.
 type dark struct {
 	respond.Roster
