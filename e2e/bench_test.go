@@ -81,7 +81,9 @@ func ownTime(d *door, mutating call) time.Duration {
 	from := received[0].ended
 	total := mutating.begun.Sub(from)
 	covered := from
-	for _, c := range d.made(func(c call) bool { return c.op != "ReceiveMessage" && c.begun.Before(mutating.begun) && c.ended.After(from) }) {
+	for _, c := range d.made(func(c call) bool {
+		return c.op != "ReceiveMessage" && c.begun.Before(mutating.begun) && c.ended.After(from)
+	}) {
 		begin, end := later(c.begun, covered), c.ended
 		if end.After(mutating.begun) {
 			end = mutating.begun

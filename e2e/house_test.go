@@ -17,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,7 +257,12 @@ func (s *server) start() {
 		_ = log.Close()
 		close(dead)
 	}(s.proc, s.dead)
-	s.house.tb.Cleanup(s.kill)
+	s.house.tb.Cleanup(func() {
+		s.kill()
+		if text, err := os.ReadFile(s.log); err == nil && s.house.tb.Failed() {
+			s.house.tb.Logf("the end of %s:\n%s", s.log, text[max(0, len(text)-8000):])
+		}
+	})
 }
 
 // kill ends the process as a loss of power would, and waits until it is gone.
@@ -270,9 +276,14 @@ func (s *server) kill() {
 // ready waits until all parts of the server work.
 func (s *server) ready() {
 	s.house.tb.Helper()
-	s.house.eventually(30*time.Second, "the server to be ready", func() bool {
-		return s.readiness() == http.StatusOK
-	})
+	for deadline := time.Now().Add(30 * time.Second); s.readiness() != http.StatusOK; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			out, err := s.cli("status")
+			_ = s.proc.Process.Signal(syscall.SIGQUIT) // it tells in its log what it is at
+			<-s.dead
+			s.house.tb.Fatalf("the server is not ready after 30s: %v\n%s", err, out)
+		}
+	}
 }
 
 // readiness is what /readyz answers, 0 if it doesn't.

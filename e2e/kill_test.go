@@ -108,16 +108,18 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 func killOnce(h *house, riposte *server, n, how int) {
 	var seen atomic.Int64
 	trip := make(chan struct{}, 1)
-	kill := func(is bool) bool {
-		if !is {
-			return true
-		}
-		_ = riposte.proc.Process.Kill()
+	tripped := func() {
 		select {
 		case trip <- struct{}{}:
 		default:
 		}
-		return false
+	}
+	kill := func(is bool) bool {
+		if is {
+			_ = riposte.proc.Process.Kill() // it may be dead already
+			tripped()
+		}
+		return !is
 	}
 	h.door.watch(func(op string) bool {
 		if op == "GetCallerIdentity" {
@@ -129,7 +131,7 @@ func killOnce(h *house, riposte *server, n, how int) {
 			return true
 		}
 		if how == 2 { // the answer gets through; the kill comes while it is being written down
-			go func() { time.Sleep(time.Duration(n%5) * time.Millisecond); kill(true) }()
+			time.AfterFunc(time.Duration(n%5)*time.Millisecond, tripped)
 			return true
 		}
 		return kill(how == 1)
