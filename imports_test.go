@@ -29,7 +29,7 @@ var (
 	wired = []string{"app", "cli", "demo"}
 	// allowed lists what a package may import beyond its layer.
 	allowed = map[string][]string{
-		"api":        {"auth", "respond", "store"},
+		"api":        {"auth", "respond", "store", "health"},
 		"api/client": {"api", "auth"},
 		"store":      {"triage", "respond", "store/query"},
 		"channel":    {"respond"},

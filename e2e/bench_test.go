@@ -12,6 +12,7 @@ import (
 
 	"github.com/riposte-sec/riposte/internal/api"
 	"github.com/riposte-sec/riposte/internal/ledger"
+	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/store"
 	"github.com/riposte-sec/riposte/internal/store/storetest"
@@ -57,9 +58,9 @@ func BenchmarkFirstCall(b *testing.B) {
 	var own []time.Duration
 	for b.Loop() {
 		for i := range matters {
-			_, event := h.leak(fmt.Sprintf("first-%d-%d", b.N, i))
+			_, event := h.estate.Leak(fmt.Sprintf("first-%d-%d", b.N, i))
 			h.door.forget()
-			h.send(event)
+			h.estate.Send(event)
 			mutating := func(c call) bool { return c.op == "UpdateAccessKey" }
 			h.eventually(20*time.Second, "the key to be disabled", func() bool { return len(h.door.made(mutating)) == 1 })
 			own = append(own, ownTime(h.door, h.door.made(mutating)[0]))
@@ -122,7 +123,7 @@ func BenchmarkDurableRuns(b *testing.B) {
 					var events [][]byte
 					for i := range batch {
 						key := fmt.Sprintf("AKIA%d%06d", b.N, n*batch+i)
-						events = append(events, leaked("user-"+key, key))
+						events = append(events, awstest.Leaked("user-"+key, key))
 					}
 					riposte.post(events...)
 				}
@@ -154,7 +155,7 @@ func BenchmarkWaiting(b *testing.B) {
 					var events [][]byte
 					for i := range 50 {
 						key := fmt.Sprintf("AKIA%d%06d", b.N, n*50+i)
-						events = append(events, leaked("user-"+key, key))
+						events = append(events, awstest.Leaked("user-"+key, key))
 					}
 					riposte.post(events...)
 				}

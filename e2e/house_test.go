@@ -4,7 +4,6 @@ package e2e_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -12,7 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec" //nolint:depguard // tests of the binary start it
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -20,14 +19,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/config"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	"github.com/aws/aws-sdk-go-v2/service/sqs"
 
 	"github.com/riposte-sec/riposte/internal/api/client"
 	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
@@ -63,97 +54,15 @@ type house struct {
 	tb     testing.TB
 	folder string
 	door   *door
-	queue  string
 	hooks  *hooks
-
-	iam *iam.Client
-	ec2 *ec2.Client
-	sqs *sqs.Client
+	estate *awstest.Estate
 }
 
 func newHouse(tb testing.TB, queue string) *house {
 	tb.Helper()
 	h := &house{tb: tb, folder: tb.TempDir(), door: newDoor(tb, awstest.Emulator(tb)), hooks: newHooks(tb)}
-	reach, err := config.LoadDefaultConfig(tb.Context(), config.WithRegion(awstest.Region), config.WithBaseEndpoint(h.door.emulator),
-		config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider("test", "test", "")))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	h.iam, h.ec2, h.sqs = iam.NewFromConfig(reach), ec2.NewFromConfig(reach), sqs.NewFromConfig(reach)
-	made, err := h.sqs.CreateQueue(tb.Context(), &sqs.CreateQueueInput{QueueName: aws.String(queue)})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	h.queue = aws.ToString(made.QueueUrl)
+	h.estate = awstest.NewEstate(tb, h.door.emulator, queue)
 	return h
-}
-
-// send puts a message into the queue.
-func (h *house) send(body []byte) {
-	h.tb.Helper()
-	_, err := h.sqs.SendMessage(h.tb.Context(), &sqs.SendMessageInput{QueueUrl: aws.String(h.queue), MessageBody: aws.String(string(body))})
-	if err != nil {
-		h.tb.Fatal(err)
-	}
-}
-
-// leak makes a user with a key, and gives the event that says the key leaked.
-func (h *house) leak(name string) (key string, event []byte) {
-	h.tb.Helper()
-	if _, err := h.iam.CreateUser(h.tb.Context(), &iam.CreateUserInput{UserName: aws.String(name)}); err != nil {
-		h.tb.Fatal(err)
-	}
-	made, err := h.iam.CreateAccessKey(h.tb.Context(), &iam.CreateAccessKeyInput{UserName: aws.String(name)})
-	if err != nil {
-		h.tb.Fatal(err)
-	}
-	key = aws.ToString(made.AccessKey.AccessKeyId)
-	return key, leaked(name, key)
-}
-
-func leaked(user, key string) []byte {
-	return guardDuty("UnauthorizedAccess:IAMUser/MaliciousIPCaller", key, map[string]any{
-		"resourceType":     "AccessKey",
-		"accessKeyDetails": map[string]any{"accessKeyId": key, "principalId": "AIDA" + key, "userType": "IAMUser", "userName": user},
-	})
-}
-
-// launch starts an instance, and gives the event that says it is compromised.
-func (h *house) launch() (id string, event []byte) {
-	h.tb.Helper()
-	images, err := h.ec2.DescribeImages(h.tb.Context(), &ec2.DescribeImagesInput{})
-	if err != nil {
-		h.tb.Fatal(err)
-	}
-	got, err := h.ec2.RunInstances(h.tb.Context(), &ec2.RunInstancesInput{
-		ImageId: images.Images[0].ImageId, MinCount: aws.Int32(1), MaxCount: aws.Int32(1), InstanceType: ec2types.InstanceTypeT3Small,
-	})
-	if err != nil {
-		h.tb.Fatal(err)
-	}
-	id = aws.ToString(got.Instances[0].InstanceId)
-	return id, guardDuty("Backdoor:EC2/C&CActivity.B!DNS", id, map[string]any{
-		"resourceType": "Instance", "instanceDetails": map[string]any{"instanceId": id},
-	})
-}
-
-func guardDuty(kind, about string, resource map[string]any) []byte {
-	now := time.Now().UTC().Format(time.RFC3339)
-	text, err := json.Marshal(map[string]any{
-		"version": "0", "id": "event-" + about, "detail-type": "GuardDuty Finding", "source": "aws.guardduty", "account": awstest.Home,
-		"time": now, "region": awstest.Region, "resources": []string{}, "detail": map[string]any{
-			"schemaVersion": "2.0", "accountId": awstest.Home, "region": awstest.Region, "id": "finding-" + about, "type": kind,
-			"arn":      "arn:aws:guardduty:" + awstest.Region + ":" + awstest.Home + ":detector/d/finding/finding-" + about,
-			"severity": 8, "title": "found " + about, "createdAt": now, "updatedAt": now, "resource": resource,
-			"service": map[string]any{
-				"serviceName": "guardduty", "detectorId": "d", "archived": false, "count": 1, "eventFirstSeen": now, "eventLastSeen": now,
-			},
-		},
-	})
-	if err != nil {
-		panic(err)
-	}
-	return text
 }
 
 // settings says how a server of the house is configured.
@@ -194,7 +103,7 @@ func (h *house) configure(s settings) *server {
 		fmt.Sprintf("webhook: {endpoints: {hook: {url: %s, secret: {env: HOOK_SECRET}}}}\n", h.hooks.server.URL)
 	if !s.noQueue {
 		text += fmt.Sprintf("aws: {enabled: true, region: %s, endpoint: %s}\nsources: {queues: [{url: %s}]}\n",
-			awstest.Region, h.door.url(), strings.Replace(h.queue, h.door.emulator, h.door.url(), 1))
+			awstest.Region, h.door.url(), strings.Replace(h.estate.Queue, h.door.emulator, h.door.url(), 1))
 	}
 	if s.store != "" {
 		write(h.tb, filepath.Join(folder, "store.url"), s.store)
@@ -233,7 +142,7 @@ func (s *server) command(ctx context.Context, args ...string) *exec.Cmd {
 		s.house.tb.Fatal(err)
 	}
 	c := exec.CommandContext(ctx, path, args...)
-	c.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", //nolint:forbidigo // the test's own
+	c.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=test", "AWS_SECRET_ACCESS_KEY=test", "AWS_SESSION_TOKEN=", "AWS_PROFILE=",
 		"AWS_EC2_METADATA_DISABLED=true", "AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"HOOK_SECRET=whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=", "RIPOSTE_URL="+s.url, "RIPOSTE_TOKEN_FILE="+s.token, "RIPOSTE_TOKEN=")
 	return c
@@ -288,7 +197,7 @@ func (s *server) ready() {
 
 // readiness is what /readyz answers, 0 if it doesn't.
 func (s *server) readiness() int {
-	answer, err := http.Get(s.url + "/readyz") //nolint:noctx // a test's own server
+	answer, err := http.Get(s.url + "/readyz")
 	if err != nil {
 		return 0
 	}

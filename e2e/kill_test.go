@@ -2,16 +2,11 @@ package e2e_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/ec2"
-	ec2types "github.com/aws/aws-sdk-go-v2/service/ec2/types"
-	"github.com/aws/aws-sdk-go-v2/service/iam"
-	iamtypes "github.com/aws/aws-sdk-go-v2/service/iam/types"
 
 	"github.com/riposte-sec/riposte/internal/run"
 )
@@ -67,14 +62,14 @@ func TestKilledAtEveryBoundary(t *testing.T) {
 	var keys, users, instances []string
 	for i := range times {
 		if i%4 == 3 {
-			id, event := h.launch()
+			id, event := h.estate.Launch()
 			instances = append(instances, id)
-			h.send(event)
+			h.estate.Send(event)
 		} else {
 			user := fmt.Sprintf("kill-%d", i)
-			key, event := h.leak(user)
+			key, event := h.estate.Leak(user)
 			keys, users = append(keys, key), append(users, user)
-			h.send(event)
+			h.estate.Send(event)
 		}
 		killOnce(h, riposte, i/3%16+1, i%3)
 	}
@@ -114,9 +109,10 @@ func killOnce(h *house, riposte *server, n, how int) {
 		default:
 		}
 	}
+	var mine atomic.Pointer[os.Process] // a call of this process may end when the next one has started
 	kill := func(is bool) bool {
-		if is {
-			_ = riposte.proc.Process.Kill() // it may be dead already
+		if process := mine.Load(); is && process != nil {
+			_ = process.Kill() // it may be dead already
 			tripped()
 		}
 		return !is
@@ -137,6 +133,7 @@ func killOnce(h *house, riposte *server, n, how int) {
 		return kill(how == 1)
 	})
 	riposte.start()
+	mine.Store(riposte.proc.Process)
 	select {
 	case <-trip:
 	case <-time.After(800 * time.Millisecond): // it had nothing more to call
@@ -165,33 +162,16 @@ func onceEach(t *testing.T, h *house, op, parameter string, ids []string) {
 func contained(t *testing.T, h *house, keys, users, instances []string) {
 	t.Helper()
 	for i, user := range users {
-		got, err := h.iam.ListAccessKeys(t.Context(), &iam.ListAccessKeysInput{UserName: aws.String(user)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got.AccessKeyMetadata[0].Status != iamtypes.StatusTypeInactive {
-			t.Errorf("key %s is %s", keys[i], got.AccessKeyMetadata[0].Status)
+		if status := h.estate.KeyStatus(user); status != "Inactive" {
+			t.Errorf("key %s is %s", keys[i], status)
 		}
 	}
 	for _, id := range instances {
-		got, err := h.ec2.DescribeInstances(t.Context(), &ec2.DescribeInstancesInput{InstanceIds: []string{id}})
-		if err != nil {
-			t.Fatal(err)
+		state, volumes, snapshots := h.estate.Instance(id)
+		if volumes == 0 || snapshots != volumes {
+			t.Errorf("instance %s has %d volumes and %d snapshots, want one each", id, volumes, snapshots)
 		}
-		var volumes []string
-		for _, device := range got.Reservations[0].Instances[0].BlockDeviceMappings {
-			volumes = append(volumes, aws.ToString(device.Ebs.VolumeId))
-		}
-		kept, err := h.ec2.DescribeSnapshots(t.Context(), &ec2.DescribeSnapshotsInput{
-			OwnerIds: []string{"self"}, Filters: []ec2types.Filter{{Name: aws.String("volume-id"), Values: volumes}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(volumes) == 0 || len(kept.Snapshots) != len(volumes) {
-			t.Errorf("instance %s has %d volumes and %d snapshots, want one each", id, len(volumes), len(kept.Snapshots))
-		}
-		if state := got.Reservations[0].Instances[0].State.Name; state != ec2types.InstanceStateNameStopped {
+		if state != "stopped" {
 			t.Errorf("instance %s is %s", id, state)
 		}
 	}

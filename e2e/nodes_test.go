@@ -39,9 +39,9 @@ func TestTwoNodesOneDies(t *testing.T) {
 	var keys, users []string
 	for i := range matters {
 		user := fmt.Sprintf("nodes-%d", i)
-		key, event := h.leak(user)
+		key, event := h.estate.Leak(user)
 		keys, users = append(keys, key), append(users, user)
-		h.send(event)
+		h.estate.Send(event)
 	}
 	select {
 	case <-dying:
@@ -87,10 +87,10 @@ func TestBothNodesWork(t *testing.T) {
 	var keys, users []string
 	for i := range matters {
 		user := fmt.Sprintf("both-%d", i)
-		key, event := h.leak(user)
+		key, event := h.estate.Leak(user)
 		keys, users = append(keys, key), append(users, user)
-		h.send(event)
-		h.send(event)
+		h.estate.Send(event)
+		h.estate.Send(event)
 	}
 	h.eventually(2*time.Minute, "all runs to end", func() bool {
 		return len(two.runs()) == matters && len(two.runs("ready", "waiting", "held")) == 0

@@ -3,7 +3,7 @@ package e2e_test
 import (
 	"fmt"
 	"net/http"
-	"os/exec" //nolint:depguard // tests of the binary start it
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,7 +22,7 @@ func TestSameEventsTwiceAndBackwards(t *testing.T) {
 	var events [][]byte
 	var keys []string
 	for i := range 6 {
-		key, event := h.leak(fmt.Sprintf("order-%d", i))
+		key, event := h.estate.Leak(fmt.Sprintf("order-%d", i))
 		keys, events = append(keys, key), append(events, event)
 	}
 	books := map[string]string{"contain-key": strings.Replace(containKey, "autonomy: auto", "autonomy: observe", 1)}
@@ -63,11 +63,11 @@ func TestCloudInTrouble(t *testing.T) {
 	var broken sync.Map
 	h.door.watch(func(op string) bool { // each operation's connection breaks three times before it works
 		n, _ := broken.LoadOrStore(op, new(atomic.Int64))
-		return n.(*atomic.Int64).Add(1) > 3 //nolint:errcheck,forcetypeassert // what was stored
+		return n.(*atomic.Int64).Add(1) > 3
 	}, nil)
 	user := "trouble-1"
-	key, event := h.leak(user)
-	h.send(event)
+	key, event := h.estate.Leak(user)
+	h.estate.Send(event)
 	h.eventually(2*time.Minute, "the run to end", func() bool { return len(riposte.runs("succeeded")) == 1 })
 	onceEach(t, h, "UpdateAccessKey", "AccessKeyId", []string{key})
 	contained(t, h, []string{key}, []string{user}, nil)
@@ -87,8 +87,8 @@ func TestStoreAway(t *testing.T) {
 	riposte.start()
 	riposte.ready()
 	postgres.Stop(t)
-	leaked, event := h.leak("away-1")
-	h.send(event)
+	leaked, event := h.estate.Leak("away-1")
+	h.estate.Send(event)
 	h.eventually(time.Minute, "readiness to tell", func() bool {
 		return riposte.readiness() == http.StatusServiceUnavailable
 	})

@@ -197,11 +197,11 @@ func register[I, O any](s *Server, method, at, summary string, need auth.Permiss
 }
 
 func operationID(method, at string) string {
-	id := strings.ToLower(method)
+	parts := []string{strings.ToLower(method)}
 	for part := range strings.SplitSeq(strings.TrimPrefix(at, "/v1/"), "/") {
-		id += "-" + strings.Trim(part, "{}")
+		parts = append(parts, strings.Trim(part, "{}"))
 	}
-	return id
+	return strings.Join(parts, "-")
 }
 
 func (s *Server) problem(ctx context.Context, operation string, err error) error {

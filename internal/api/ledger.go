@@ -95,7 +95,7 @@ func (s *Server) proveEntry(ctx context.Context, _ auth.Identity, in *struct {
 }
 
 func (s *Server) exportLedger(_ context.Context, _ auth.Identity, _ *struct{}) (*huma.StreamResponse, error) {
-	return &huma.StreamResponse{Body: func(ctx huma.Context) {
+	return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the stream has its own
 		ctx.SetHeader("Content-Type", "application/jsonl")
 		ctx.SetHeader("Content-Disposition", `attachment; filename="riposte-ledger.jsonl"`)
 		if err := s.Store.ExportLedger(ctx.Context(), ctx.BodyWriter()); err != nil {

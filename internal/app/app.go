@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"go.opentelemetry.io/otel"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/riposte-sec/riposte/internal/action"
@@ -75,7 +76,7 @@ type App struct {
 func New(ctx context.Context, c Config, o Options) (*App, error) {
 	a := &App{config: c, options: o, board: health.New(o.Now)}
 	if err := a.open(ctx); err != nil {
-		return nil, errors.Join(err, a.Close())
+		return nil, errors.Join(err, a.Close()) //nolint:contextcheck // closing outlives ctx
 	}
 	return a, nil
 }
@@ -180,7 +181,7 @@ func (a *App) wire(ctx context.Context) error {
 	}
 	way := &pipeline{
 		detector: loaded.Detector, triage: triage.New(inStore(a.store), policy, now, newID), starter: legs,
-		newID: newID, observe: metrics.Decided, logger: log, tracer: newTracer(),
+		newID: newID, observe: metrics.Decided, logger: log, tracer: otel.Tracer("riposte"),
 	}
 	a.intake = ingest.New(way.take, intake)
 	if err := a.openSources(); err != nil {
@@ -328,7 +329,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.options.Logger.InfoContext(ctx, "no tokens are configured: the local administrator's is in a file", "file", a.token)
 	}
 	err := group.Wait()
-	return errors.Join(err, a.Close())
+	return errors.Join(err, a.Close()) //nolint:contextcheck // closing outlives ctx
 }
 
 func (a *App) serve(ctx context.Context) error {
@@ -351,7 +352,7 @@ func (a *App) serve(ctx context.Context) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = a.server.Close()
 	}
-	<-ended
+	<-ended //nolint:errcheck // it says that we closed it
 	return err
 }
 
@@ -390,7 +391,7 @@ func (a *App) Close() error {
 		errs = append(errs, a.store.Close())
 	}
 	if a.flush != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // the app's own has ended
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		errs = append(errs, a.flush(ctx))
 	}

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
@@ -144,5 +143,3 @@ func (a *App) replay(ctx context.Context, l event.Letter) error {
 	}
 	return event.Strict(a.intake.Accept)(ctx, event.Batch{Events: events})
 }
-
-func newTracer() trace.Tracer { return otel.Tracer("riposte") }

@@ -53,7 +53,7 @@ type root struct {
 // Main runs the command line and gives the exit code.
 func Main(ctx context.Context, args []string, s Streams, version string) int {
 	r := &root{Streams: s, version: version}
-	command := r.command()
+	command := r.command() //nolint:contextcheck // cobra hands it on
 	command.SetArgs(args)
 	command.SetIn(s.In)
 	command.SetOut(s.Out)
@@ -134,7 +134,7 @@ func (r *root) token() (secret.Secret, error) {
 			}
 		}
 		if _, err := os.Stat(path); err != nil {
-			return secret.Secret{}, nil // the server says what is missing
+			return secret.Secret{}, nil //nolint:nilerr // the server says what is missing
 		}
 	}
 	token := secret.FromFile(path)
@@ -192,7 +192,7 @@ func mistakes(err error) []string {
 	if err == nil {
 		return nil
 	}
-	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the outermost is meant
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
 		var all []string
 		for _, one := range many.Unwrap() {
 			all = append(all, mistakes(one)...)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -123,7 +122,7 @@ func (r *root) ledgerVerify() *cobra.Command {
 }
 
 func (r *root) verifyExport(path string, options ledger.VerifyOptions) error {
-	var from io.Reader = r.In
+	from := r.In
 	if path != "-" {
 		file, err := os.Open(filepath.Clean(path))
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -82,7 +83,7 @@ func (r *root) dry(ctx context.Context, paths []string) error {
 	err = r.show(report, func() {
 		rows := [][]string{}
 		for _, t := range all {
-			rows = append(rows, []string{t.Severity.String(), fmt.Sprint(t.Count), t.Type, when(t.First), strings.Join(t.Playbooks, ", "), t.Title})
+			rows = append(rows, []string{t.Severity.String(), strconv.Itoa(t.Count), t.Type, when(t.First), strings.Join(t.Playbooks, ", "), t.Title})
 		}
 		r.table([]string{"SEVERITY", "TIMES", "FINDING", "FIRST SEEN", "PLAYBOOKS", "TITLE"}, rows)
 		r.line("\n%d events, %d kinds of findings, %d records that cannot be read", events, len(all), len(letters))

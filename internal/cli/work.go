@@ -39,11 +39,7 @@ func (r *root) asking(use, short, long string, args cobra.PositionalArgs, do fun
 }
 
 func at(collection, id string, rest ...string) string {
-	path := "/v1/" + collection + "/" + url.PathEscape(id)
-	for _, part := range rest {
-		path += "/" + part
-	}
-	return path
+	return strings.Join(append([]string{"/v1", collection, url.PathEscape(id)}, rest...), "/")
 }
 
 func (r *root) incidents() *cobra.Command {

@@ -86,7 +86,7 @@ type Reply struct {
 }
 
 // Refused says that the receiver answered, and not with success.
-type Refused struct {
+type Refused struct { //nolint:errname // it says what happened, as its neighbours do
 	Receiver string
 	Status   int
 	Body     string        // its beginning, for people
@@ -124,7 +124,7 @@ func (c *Courier) Post(ctx context.Context, p Parcel) (Reply, error) {
 	if p.Header != nil {
 		request.Header = p.Header
 	}
-	answer, err := c.client.Do(request)
+	answer, err := c.client.Do(request) //nolint:bodyclose // read closes it
 	if err != nil {
 		return Reply{}, c.unreachable(ctx, p, err)
 	}

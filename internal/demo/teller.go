@@ -153,6 +153,7 @@ func told(e ledger.Entry) string {
 			return "RUN       ends: " + b.State
 		}
 		return fmt.Sprintf("RUN       ends: %s; %s", b.State, b.Reason)
+	default:
 	}
 	return fmt.Sprintf("%s %s", e.Kind, b.Why)
 }

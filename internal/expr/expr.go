@@ -63,7 +63,7 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 	return cel.NewEnv(options...)
 })
 
-func hasField(object, name ref.Val) ref.Val {
+func hasField(object, name ref.Val) ref.Val { //nolint:ireturn // CEL's own signature
 	fields, ok := object.(traits.Mapper)
 	if !ok {
 		return types.MaybeNoSuchOverloadErr(object)

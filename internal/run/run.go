@@ -266,7 +266,7 @@ type Cap struct {
 }
 
 // CapReached says that a cap is used up.
-type CapReached struct {
+type CapReached struct { //nolint:errname // it says what happened
 	Cap  Cap
 	Used int
 }

@@ -147,7 +147,7 @@ func (s *state) Collect(out chan<- prometheus.Metric) {
 		}
 		out <- gauge(up, value, part.Name)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) //nolint:forbidigo // a collector gets no context
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	counts, err := s.counts.Counts(ctx)
 	if err != nil {
@@ -188,6 +188,6 @@ func (s *state) intake(out chan<- prometheus.Metric) {
 	out <- prometheus.MustNewConstMetric(failed, prometheus.CounterValue, float64(stats.Failed))
 }
 
-func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric {
+func gauge(desc *prometheus.Desc, value float64, labels ...string) prometheus.Metric { //nolint:ireturn // it has no other type
 	return prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 }

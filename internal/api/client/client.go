@@ -149,10 +149,11 @@ func problem(answer *http.Response) error {
 	}
 	detail := strings.TrimSpace(string(text))
 	if json.Unmarshal(text, &document) == nil && document.Detail != "" {
-		detail = document.Detail
+		parts := []string{document.Detail}
 		for _, e := range document.Errors {
-			detail += "; " + e.Location + ": " + e.Message
+			parts = append(parts, e.Location+": "+e.Message)
 		}
+		detail = strings.Join(parts, "; ")
 	}
 	kind, hint := kindOf(answer.StatusCode)
 	return fault.WithHint(fault.New(kind, "%s", detail), hint)

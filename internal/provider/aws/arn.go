@@ -2,13 +2,14 @@ package aws
 
 import "strings"
 
-// cutSession divides the resource of an assumed role's ARN: assumed-role/name/session.
-func cutSession(resource string) (role, session string, ok bool) {
+// cutSession gives the role in the resource of a session's ARN: assumed-role/name/session.
+func cutSession(resource string) (role string, ok bool) {
 	rest, ok := strings.CutPrefix(resource, "assumed-role/")
 	if !ok {
-		return "", "", false
+		return "", false
 	}
-	return strings.Cut(rest, "/")
+	role, _, ok = strings.Cut(rest, "/")
+	return role, ok
 }
 
 // cutUser gives the name in the resource of a user's ARN: user/path/name.

@@ -182,7 +182,7 @@ func (c *Cloud) roleIn(account string) (string, error) {
 func (c *Cloud) Own() []string {
 	patterns := []string{c.self.ARN}
 	if parsed, err := arn.Parse(c.self.ARN); err == nil && parsed.Service == "sts" {
-		if role, _, ok := cutSession(parsed.Resource); ok {
+		if role, ok := cutSession(parsed.Resource); ok {
 			parsed.Resource = "assumed-role/" + role + "/*"
 			patterns = append(patterns, parsed.String())
 			patterns = append(patterns, "arn:"+parsed.Partition+":iam::"+parsed.AccountID+":role/*"+role)
@@ -200,7 +200,7 @@ func (c *Cloud) Own() []string {
 func (c *Cloud) Stands() []entity.Entity {
 	var own []entity.Entity
 	if parsed, err := arn.Parse(c.self.ARN); err == nil {
-		if role, _, ok := cutSession(parsed.Resource); ok {
+		if role, ok := cutSession(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.Role, ID: role, Account: c.self.Account})
 		}
 		if user, ok := cutUser(parsed.Resource); ok {
@@ -214,7 +214,7 @@ func (c *Cloud) Stands() []entity.Entity {
 }
 
 // client makes a service's client for a place.
-func client[C any](c *Cloud, at action.Place, build func(aws.Config) C) (C, error) {
+func client[C any](c *Cloud, at action.Place, build func(aws.Config) C) (C, error) { //nolint:ireturn // C is a client
 	made, err := c.at(at)
 	if err != nil {
 		var none C

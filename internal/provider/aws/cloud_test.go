@@ -8,15 +8,15 @@ import (
 )
 
 // connect gives a cloud at the emulator. Accounts other than awstest.Home are reached by a role.
-func connect(t testing.TB) *aws.Cloud {
-	t.Helper()
-	endpoint := awstest.Emulator(t)
-	awstest.Credentials(t)
-	cloud, err := aws.Connect(t.Context(), aws.Config{
+func connect(tb testing.TB) *aws.Cloud {
+	tb.Helper()
+	endpoint := awstest.Emulator(tb)
+	awstest.Credentials(tb)
+	cloud, err := aws.Connect(tb.Context(), aws.Config{
 		Enabled: true, Region: awstest.Region, Endpoint: endpoint, AssumeRole: "riposte-responder",
 	})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return cloud
 }

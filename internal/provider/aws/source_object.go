@@ -77,7 +77,7 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 }
 
 // handedOn marks an error of what follows, apart from those of reading.
-type handedOn struct{ error }
+type handedOn struct{ error } //nolint:errname // it marks an error
 
 func (h *handedOn) Unwrap() error { return h.error }
 

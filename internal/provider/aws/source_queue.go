@@ -126,7 +126,7 @@ func (q *Queue) read(ctx context.Context) {
 			q.handle(ctx, messages)
 		case ctx.Err() == nil:
 			q.report(err)
-			q.logger.ErrorContext(ctx, "receive from queue", "source", q.Name(), "err", err.Error())
+			q.logger.ErrorContext(ctx, "receive from queue", "origin", q.Name(), "err", err.Error())
 			sleep(ctx, min(time.Second<<min(failures, 5), 30*time.Second))
 			failures++
 		}
@@ -166,7 +166,7 @@ func (q *Queue) one(ctx context.Context, m types.Message) {
 	release()
 	q.report(err)
 	if err != nil {
-		q.logger.ErrorContext(ctx, "message not taken in; it comes again", "source", q.Name(), "err", err.Error())
+		q.logger.ErrorContext(ctx, "message not taken in; it comes again", "origin", q.Name(), "err", err.Error())
 		q.later(ctx, m)
 		return
 	}
@@ -175,7 +175,7 @@ func (q *Queue) one(ctx context.Context, m types.Message) {
 	defer cancel()
 	_, err = q.client.DeleteMessage(ctx, &sqs.DeleteMessageInput{QueueUrl: aws.String(q.config.URL), ReceiptHandle: m.ReceiptHandle})
 	if err != nil { // it comes again, and is known
-		q.logger.WarnContext(ctx, "acknowledge message", "source", q.Name(), "err", err.Error())
+		q.logger.WarnContext(ctx, "acknowledge message", "origin", q.Name(), "err", err.Error())
 	}
 }
 
@@ -207,7 +207,7 @@ func (q *Queue) visible(ctx context.Context, m types.Message, seconds int32) {
 		QueueUrl: aws.String(q.config.URL), ReceiptHandle: m.ReceiptHandle, VisibilityTimeout: seconds,
 	})
 	if err != nil && ctx.Err() == nil {
-		q.logger.WarnContext(ctx, "change a message's visibility", "source", q.Name(), "err", err.Error())
+		q.logger.WarnContext(ctx, "change a message's visibility", "origin", q.Name(), "err", err.Error())
 	}
 }
 

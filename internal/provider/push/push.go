@@ -2,6 +2,7 @@
 package push
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -34,7 +35,7 @@ type Receipt struct {
 // it. It answers 202 when everything is durable, 400 if the body is damaged, 503 if it should come again.
 func Events(sink event.Sink, origin func(*http.Request) string, logger *slog.Logger) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		receipt, err := takeIn(r, http.MaxBytesReader(w, r.Body, largestBody), sink, origin(r))
+		receipt, err := takeIn(r.Context(), http.MaxBytesReader(w, r.Body, largestBody), sink, origin(r))
 		if err != nil {
 			refuse(w, r, err, logger)
 			return
@@ -43,14 +44,14 @@ func Events(sink event.Sink, origin func(*http.Request) string, logger *slog.Log
 	})
 }
 
-func takeIn(r *http.Request, body readCloser, sink event.Sink, origin string) (Receipt, error) {
+func takeIn(ctx context.Context, body readCloser, sink event.Sink, origin string) (Receipt, error) {
 	var receipt Receipt
 	var batch event.Batch
 	hand := func() error {
 		if len(batch.Events) == 0 && len(batch.Letters) == 0 {
 			return nil
 		}
-		if err := sink(r.Context(), batch); err != nil {
+		if err := sink(ctx, batch); err != nil {
 			return err
 		}
 		receipt.Accepted += len(batch.Events)
@@ -85,7 +86,7 @@ func refuse(w http.ResponseWriter, r *http.Request, err error, logger *slog.Logg
 	case fault.Is(err, fault.Denied):
 		status, detail = http.StatusForbidden, fault.Message(err)
 	}
-	logger.WarnContext(r.Context(), "request not taken in", "source", "push", "status", status, "err", err.Error())
+	logger.WarnContext(r.Context(), "request not taken in", "origin", "push", "status", status, "err", err.Error())
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "5")
 	}

@@ -44,11 +44,11 @@ func (s *taken) sink(_ context.Context, b event.Batch) error {
 	return s.err
 }
 
-func post(t *testing.T, h http.Handler, body string) *http.Response {
+func post(t *testing.T, h http.Handler, body string) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(body)))
-	return w.Result()
+	return w
 }
 
 func TestEvents(t *testing.T) {
@@ -67,8 +67,8 @@ func TestEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &taken{err: test.fails}
 			answer := post(t, push.Events(s.sink, func(*http.Request) string { return "test" }, quiet), test.body)
-			if answer.StatusCode != test.status {
-				t.Fatalf("got status %d, want %d", answer.StatusCode, test.status)
+			if answer.Code != test.status {
+				t.Fatalf("got status %d, want %d", answer.Code, test.status)
 			}
 			if test.status != http.StatusAccepted {
 				return
@@ -87,10 +87,10 @@ func TestEvents(t *testing.T) {
 func TestEventsRefusesTooLarge(t *testing.T) {
 	s := &taken{}
 	answer := post(t, push.Events(s.sink, func(*http.Request) string { return "test" }, quiet), `{"a":"`+strings.Repeat("x", 17<<20)+`"}`)
-	if answer.StatusCode != http.StatusRequestEntityTooLarge && answer.StatusCode != http.StatusAccepted {
-		t.Errorf("got status %d", answer.StatusCode)
+	if answer.Code != http.StatusRequestEntityTooLarge && answer.Code != http.StatusAccepted {
+		t.Errorf("got status %d", answer.Code)
 	}
-	if answer.StatusCode == http.StatusAccepted && len(s.batches) == 0 {
+	if answer.Code == http.StatusAccepted && len(s.batches) == 0 {
 		t.Error("accepted and lost")
 	}
 }
@@ -188,7 +188,7 @@ func TestSNSBelievesSignaturesAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := &taken{}
 			h := push.NewSNS(push.SNSConfig{Topics: []string{topic}}, s.sink, &http.Client{Transport: aws}, func() time.Time { return aws.now }, quiet)
-			if got := post(t, h, aws.notification(t, test.change)).StatusCode; got != test.status {
+			if got := post(t, h, aws.notification(t, test.change)).Code; got != test.status {
 				t.Fatalf("got status %d, want %d", got, test.status)
 			}
 			if took := len(s.batches) == 1 && len(s.batches[0].Events) == 1; took != (test.status == http.StatusOK) {
@@ -207,7 +207,7 @@ func TestSNSConfirmsSubscriptions(t *testing.T) {
 		"SubscribeURL": "https://sns.eu-central-1.amazonaws.com/?Action=ConfirmSubscription&Token=t",
 	}
 	body := aws.sign(t, n, "Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type")
-	if got := post(t, h, body).StatusCode; got != http.StatusOK {
+	if got := post(t, h, body).Code; got != http.StatusOK {
 		t.Fatalf("got status %d", got)
 	}
 	if len(aws.confirmed) != 1 {

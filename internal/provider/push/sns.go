@@ -104,7 +104,7 @@ func (s *SNS) take(ctx context.Context, body []byte) error {
 	case "SubscriptionConfirmation":
 		return s.confirm(ctx, &n)
 	case "UnsubscribeConfirmation":
-		s.logger.WarnContext(ctx, "a topic no longer posts here", "source", "sns:"+n.TopicArn)
+		s.logger.WarnContext(ctx, "a topic no longer posts here", "origin", "sns:"+n.TopicArn)
 		return nil
 	}
 	return s.sink(ctx, content(body, "sns:"+n.TopicArn+"/"+n.MessageID))
@@ -146,7 +146,8 @@ func (s *SNS) verify(ctx context.Context, n *notification) error {
 	if !ok {
 		return fault.New(fault.Denied, "the signing certificate has no RSA key")
 	}
-	hash, digest := crypto.SHA256, []byte(nil)
+	hash := crypto.SHA256
+	var digest []byte
 	switch n.SignatureVersion {
 	case "1":
 		sum := sha1.Sum([]byte(n.signed())) //nolint:gosec // SNS's signature version 1
@@ -238,7 +239,7 @@ func (s *SNS) confirm(ctx context.Context, n *notification) error {
 	if _, err := s.get(ctx, n.SubscribeURL); err != nil {
 		return err
 	}
-	s.logger.InfoContext(ctx, "subscription confirmed", "source", "sns:"+n.TopicArn)
+	s.logger.InfoContext(ctx, "subscription confirmed", "origin", "sns:"+n.TopicArn)
 	return nil
 }
 

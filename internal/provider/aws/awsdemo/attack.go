@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -101,9 +102,7 @@ func (a *Account) record(source, name string, more map[string]any) map[string]an
 		},
 		"requestParameters": nil, "responseElements": nil,
 	}
-	for key, value := range more {
-		made[key] = value
-	}
+	maps.Copy(made, more)
 	return made
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -100,7 +101,7 @@ func (a *Account) instanceState(ctx context.Context) ([]Fact, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ask for snapshots: %w", err)
 	}
-	return append(facts, Fact{"instance acme-web-1", "snapshots kept as evidence", fmt.Sprint(len(snapshots.Snapshots))}), nil
+	return append(facts, Fact{"instance acme-web-1", "snapshots kept as evidence", strconv.Itoa(len(snapshots.Snapshots))}), nil
 }
 
 func yes(b bool) string {

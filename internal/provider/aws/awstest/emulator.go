@@ -106,7 +106,7 @@ func start(ctx context.Context) (server, error) {
 	if err != nil {
 		return server{}, err
 	}
-	port, err := free()
+	port, err := free(ctx)
 	if err != nil {
 		return server{}, err
 	}
@@ -124,8 +124,8 @@ func start(ctx context.Context) (server, error) {
 	return server{endpoint, input}, await(ctx, endpoint)
 }
 
-func free() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func free(ctx context.Context) (string, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}
