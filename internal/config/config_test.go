@@ -60,7 +60,7 @@ func TestPlainSecretsAreWarnedOf(t *testing.T) {
 func TestErrorsSayWhere(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ text, want string }{
-		"unknown key":        {"nmae: x\n", `:1: nmae: there is no such key; did you mean "name"?`},
+		"unknown key":        {"nme: x\n", `:1: nme: there is no such key; did you mean "name"?`},
 		"wrong type":         {"name: x\nevery: soon\n", ":2: every: "},
 		"syntax":             {"name: [\n", ":1: "},
 		"empty":              {"", ": there is nothing in the file"},

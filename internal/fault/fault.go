@@ -68,7 +68,7 @@ func (e *Error) Unwrap() error { return e.Err }
 // New makes an error of a kind. Like fmt.Errorf it takes %w.
 func New(kind Kind, format string, args ...any) error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Kind: kind, Message: err.Error(), Err: silent{errors.Unwrap(err)}.orNil()}
+	return &Error{Kind: kind, Message: err.Error(), Err: wrapped(err)}
 }
 
 // Wrap gives err a kind and keeps its text. It returns nil for nil.
@@ -108,17 +108,21 @@ func Message(err error) string {
 	if e.Message != "" {
 		return e.Message
 	}
-	return e.Err.Error()
+	if e.Err != nil {
+		return e.Err.Error()
+	}
+	return e.Kind.String()
 }
 
 // silent keeps a wrapped cause reachable for errors.Is without printing it a second time.
 type silent struct{ err error }
 
-func (s silent) orNil() error {
-	if s.err == nil {
-		return nil
+// wrapped gives what err wraps, one error or several, silent; nil where it wraps none.
+func wrapped(err error) error {
+	if _, several := err.(interface{ Unwrap() []error }); several || errors.Unwrap(err) != nil {
+		return silent{err}
 	}
-	return s
+	return nil
 }
 
 func (s silent) Error() string { return "" }

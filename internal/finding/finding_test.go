@@ -61,7 +61,7 @@ func TestFingerprint(t *testing.T) {
 		}
 		seen[hash] = parts
 	}
-	if finding.Fingerprint("a", "b") != finding.Fingerprint("a", "b") {
+	if once := finding.Fingerprint("a", "b"); once != finding.Fingerprint("a", "b") {
 		t.Error("a fingerprint changes")
 	}
 }
