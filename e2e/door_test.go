@@ -28,6 +28,8 @@ type door struct {
 	calls []call
 	// before and after are told of each call but receives; an answer of false breaks the connection.
 	before, after func(op string) bool
+	// refuse gives an answer in the cloud's place, or false.
+	refuse func(op string) (status int, body string, refused bool)
 }
 
 // call is one that the emulator answered.
@@ -86,8 +88,14 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	d.mu.Lock()
-	before, after := d.before, d.after
+	before, after, refuse := d.before, d.after, d.refuse
 	d.mu.Unlock()
+	if refuse != nil {
+		if status, body, refused := refuse(op); refused {
+			answer(w, status, http.Header{"Content-Type": {"text/xml"}}, []byte(body))
+			return
+		}
+	}
 	if before != nil && !before(op) {
 		panic(http.ErrAbortHandler)
 	}

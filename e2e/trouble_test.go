@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -54,23 +53,47 @@ func TestSameEventsTwiceAndBackwards(t *testing.T) {
 	}
 }
 
-// TestCloudInTrouble lets calls fail as clouds do while a run goes on: it is carried out once, late.
+// TestCloudInTrouble lets every call to IAM fail as clouds do while a run goes on, throttled, broken down, with
+// expired credentials, with a lost connection: it is carried out once, late.
 func TestCloudInTrouble(t *testing.T) {
 	h := newHouse(t, "trouble")
 	riposte := h.configure(settings{name: "one", playbooks: map[string]string{"contain-key": containKey}})
 	riposte.start()
 	riposte.ready()
-	var broken sync.Map
-	h.door.watch(func(op string) bool { // each operation's connection breaks three times before it works
-		n, _ := broken.LoadOrStore(op, new(atomic.Int64))
-		return n.(*atomic.Int64).Add(1) > 3
-	}, nil)
+	var mu sync.Mutex
+	times := map[string]int{}
+	h.door.refuse = func(op string) (int, string, bool) {
+		if !strings.Contains(op, "AccessKey") && !strings.Contains(op, "UserPolicy") {
+			return 0, "", false
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		times[op]++
+		switch times[op] {
+		case 1:
+			return http.StatusBadRequest, iamError("Throttling", "Rate exceeded"), true
+		case 2:
+			return http.StatusServiceUnavailable, iamError("ServiceUnavailable", "try later"), true
+		case 3:
+			return http.StatusForbidden, iamError("ExpiredToken", "the security token included in the request is expired"), true
+		case 4:
+			panic(http.ErrAbortHandler)
+		}
+		return 0, "", false
+	}
 	user := "trouble-1"
 	key, event := h.estate.Leak(user)
 	h.estate.Send(event)
 	h.eventually(2*time.Minute, "the run to end", func() bool { return len(riposte.runs("succeeded")) == 1 })
 	onceEach(t, h, "UpdateAccessKey", "AccessKeyId", []string{key})
 	contained(t, h, []string{key}, []string{user}, nil)
+	if times["UpdateAccessKey"] < 5 {
+		t.Errorf("the call that changes the key came %d times; its four failures were not all met", times["UpdateAccessKey"])
+	}
+}
+
+func iamError(code, message string) string {
+	return "<ErrorResponse><Error><Type>Sender</Type><Code>" + code + "</Code><Message>" + message + "</Message></Error><RequestId>r</RequestId></ErrorResponse>"
 }
 
 // TestStoreAway stops PostgreSQL while events come: nothing is acknowledged, nothing is lost, health tells.
