@@ -71,7 +71,7 @@ func (c *checker) step(path string, s *Step, roles []string) {
 				c.unknown(fmt.Sprintf("%s.approve.by[%d]", path, i), "role", role, roles)
 			}
 		}
-		c.outputs[s.ID] = []string{"by", "reason"}
+		c.outputs[s.ID] = []string{"state", "by", "reason"}
 		return
 	}
 	for _, arg := range s.With {

@@ -308,3 +308,45 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// The manual's playbooks are ones that an installation takes, and its messages are ones that people get.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/playbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	books := 0
+	for block := range strings.SplitSeq(string(text), "```yaml\n") {
+		block, _, _ = strings.Cut(block, "```")
+		if !strings.HasPrefix(block, "playbook:") {
+			continue
+		}
+		books++
+		if _, err := read("docs.yaml", []byte(block)); err != nil {
+			t.Error(err)
+		}
+	}
+	var told []byte
+	for _, name := range []string{"parse", "check"} {
+		golden, err := os.ReadFile("testdata/wrong/" + name + ".txtar")
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, golden...)
+	}
+	messages := 0
+	for line := range strings.Lines(string(text)) {
+		_, message, found := strings.Cut(line, "| `a.yaml:")
+		if !found {
+			continue
+		}
+		messages++
+		if message = strings.TrimSuffix(strings.TrimSpace(message), "` |"); !strings.Contains(string(told), ".yaml:"+message+"\n") {
+			t.Errorf("nobody gets this message: %s", message)
+		}
+	}
+	if books == 0 || messages < 15 {
+		t.Errorf("%d playbooks and %d messages in the manual", books, messages)
+	}
+}
