@@ -180,7 +180,7 @@ func (a *App) wire(ctx context.Context) error {
 		policy.Own = a.cloud.Own()
 	}
 	way := &pipeline{
-		detector: loaded.Detector, triage: triage.New(inStore(a.store), policy, now, newID), starter: legs,
+		detector: loaded.Detector, triage: triage.New(policy, now, newID), store: a.store, starter: legs,
 		newID: newID, observe: metrics.Decided, logger: log, tracer: otel.Tracer("riposte"),
 	}
 	a.intake = ingest.New(way.take, intake)

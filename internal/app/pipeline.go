@@ -28,6 +28,7 @@ import (
 type pipeline struct {
 	detector *detect.Detector
 	triage   *triage.Engine
+	store    *store.Store
 	starter  respond.Starter
 	newID    func() string
 	observe  func(took time.Duration)
@@ -43,8 +44,14 @@ func (p *pipeline) take(ctx context.Context, b event.Batch) error {
 	for i := range letters {
 		letters[i].ID = p.newID()
 	}
-	decisions, err := p.triage.Decide(ctx, triage.Batch{
-		Findings: found, Events: byKey(b.Events), Letters: append(b.Letters, letters...),
+	batch := triage.Batch{Findings: found, Events: byKey(b.Events), Letters: append(b.Letters, letters...)}
+	if len(batch.Findings) == 0 && len(batch.Letters) == 0 {
+		return nil
+	}
+	var decisions []run.Decision
+	err := p.store.Update(ctx, func(tx *store.Tx) (err error) {
+		decisions, err = p.triage.Decide(ctx, tx, batch)
+		return err
 	})
 	if err != nil {
 		return err
@@ -71,13 +78,6 @@ func byKey(events []event.Event) map[string]event.Event {
 		keyed[ev.Key] = ev
 	}
 	return keyed
-}
-
-// inStore lets triage decide within one transaction of the store.
-func inStore(s *store.Store) triage.Store {
-	return func(ctx context.Context, work func(triage.Tx) error) error {
-		return s.Update(ctx, func(tx *store.Tx) error { return work(tx) })
-	}
 }
 
 // starter starts legs on the durable engine.
