@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -195,14 +197,20 @@ func own(path string) ([]written, error) {
 func walk(files fs.FS, root, prefix string) ([]written, error) {
 	var found []written
 	err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		if err != nil {
 			return err
 		}
-		extension := filepath.Ext(path)
-		if extension != ".yaml" && extension != ".yml" || rulecase.IsTest(path) {
+		if strings.HasPrefix(entry.Name(), ".") && path != root { // such as the folders that Kubernetes links to
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
 			return nil
 		}
-		if about, err := entry.Info(); err != nil || about.Size() > largestFile {
+		extension := filepath.Ext(path)
+		if entry.IsDir() || extension != ".yaml" && extension != ".yml" || rulecase.IsTest(path) {
+			return nil
+		}
+		if about, err := fs.Stat(files, path); err != nil || about.Size() > largestFile {
 			return fmt.Errorf("%s%s: over %d bytes, or unreadable: %w", prefix, path, largestFile, err)
 		}
 		text, err := fs.ReadFile(files, path)
@@ -213,6 +221,28 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 		return nil, fmt.Errorf("read %s%s: %w", prefix, root, err)
 	}
 	return found, nil
+}
+
+// paths are the files and folders of one's own that content comes from.
+func (c ContentConfig) paths() []string { return slices.Concat(c.Rules, c.Playbooks) }
+
+// Hash identifies the content by all of its rules and playbooks.
+func (c *Content) Hash() string {
+	var parts []string
+	for _, rule := range c.Detector.Rules() {
+		parts = append(parts, "rule "+rule.Name+" "+rule.Hash)
+	}
+	for _, p := range c.Playbooks {
+		parts = append(parts, "playbook "+p.Name+" "+p.Hash)
+	}
+	slices.Sort(parts)
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// summary is the content as the ledger tells it.
+func (c *Content) summary() map[string]any {
+	return map[string]any{"hash": c.Hash(), "rules": len(c.Detector.Rules()), "playbooks": len(c.Playbooks)}
 }
 
 // described is the content as the API tells it.
