@@ -155,6 +155,9 @@ func (a *App) wire(ctx context.Context) error {
 	for _, off := range loaded.Off {
 		log.InfoContext(ctx, "playbook is off", "playbook", off)
 	}
+	for _, name := range loaded.Unknown {
+		log.WarnContext(ctx, "content.disabled names what there is not", "name", name)
+	}
 	fixed, err := a.config.protections(now())
 	if err != nil {
 		return err
