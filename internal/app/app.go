@@ -214,6 +214,9 @@ func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*C
 			for _, off := range c.Off {
 				a.options.Logger.InfoContext(ctx, "playbook is off", "playbook", off)
 			}
+			for _, name := range c.Unknown {
+				a.options.Logger.WarnContext(ctx, "content.disabled names what there is not", "name", name)
+			}
 			inForce(c)
 			a.options.Logger.InfoContext(ctx, "content is in force", "rules", len(c.Detector.Rules()), "playbooks", len(c.Playbooks))
 			return nil
