@@ -22,7 +22,7 @@ const look = 2 * time.Second
 // the new is wrong, the old stays in force and Check says why.
 type shelf struct {
 	load   func() (*Content, error)
-	paths  []string // files and folders whose change is followed
+	paths  []string                                    // files and folders whose change is followed
 	placed func(ctx context.Context, c *Content) error // is told before content comes into force
 	logger *slog.Logger
 

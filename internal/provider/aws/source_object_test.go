@@ -65,11 +65,11 @@ func TestDamageIsSetAside(t *testing.T) {
 			in := newIntake(t)
 			in.put("good.json", trailFile("good"))
 			message := c.message
-			switch {
-			case message == "REGION":
+			switch message {
+			case "REGION":
 				in.put("here.json", trailFile("here"))
 				message = noticeOf(in.bucket, "eu-central-1.example.com/#", "here.json")
-			case message == "":
+			case "":
 				message = in.notice("bad.json")
 			}
 			if c.object != nil {

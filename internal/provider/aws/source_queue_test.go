@@ -13,6 +13,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -534,7 +535,7 @@ func (in *intake) healthChanges() bool {
 // breakOff sends the beginning of an object and cuts the connection.
 func breakOff(w http.ResponseWriter) {
 	content := trailFile("a", "b")
-	w.Header().Set("Content-Length", fmt.Sprint(len(content)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(content)))
 	_, _ = w.Write(content[:len(content)-20])
 	if err := http.NewResponseController(w).Flush(); err == nil {
 		panic(http.ErrAbortHandler)
