@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -23,24 +24,27 @@ type item struct {
 	atoms     []atom
 }
 
-// detection compiles the heart of the rule.
-func (d *document) detection(r *Rule, e entry) {
+// detection compiles selections and the condition over them, the heart of a rule and of a filter. Keys that
+// the caller reads are left out.
+func (d *document) detection(e entry, others ...string) ([]selection, *expression) {
+	var selections []selection
 	var condition *entry
 	for _, member := range d.entries(e.value, e.path) {
-		switch member.name {
-		case "condition":
+		switch {
+		case slices.Contains(others, member.name):
+		case member.name == "condition":
 			condition = &member
-		case "timeframe":
+		case member.name == "timeframe":
 			d.refuse(member.key, member.path, "belongs to Sigma 1; counting in time needs a correlation")
 		default:
-			r.selections = append(r.selections, d.selection(member))
+			selections = append(selections, d.selection(member))
 		}
 	}
 	if condition == nil {
 		d.refuse(e.key, e.path+".condition", "is missing")
-		return
+		return nil, nil
 	}
-	r.condition = d.condition(*condition, r.selections)
+	return selections, d.condition(*condition, selections)
 }
 
 func (d *document) selection(e entry) selection {
