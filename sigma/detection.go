@@ -22,6 +22,7 @@ type item struct {
 	field     string // empty for keywords
 	modifiers modifiers
 	atoms     []atom
+	elements  []group // in place of atoms, where the modifier is element
 }
 
 // detection compiles selections and the condition over them, the heart of a rule and of a filter. Keys that
@@ -114,6 +115,10 @@ func (d *document) item(field string, names []string, values []*yaml.Node, e ent
 	it := item{field: field, modifiers: m}
 	if len(values) == 0 {
 		d.refuse(e.value, e.path, "has no values")
+	}
+	if m.element {
+		d.elements(&it, values, e)
+		return it
 	}
 	if m.operator == exists && len(values) > 1 {
 		d.refuse(values[1], e.path, "modifier exists takes one value")

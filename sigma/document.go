@@ -19,6 +19,7 @@ type document struct {
 	file     string
 	before   int // lines of the file before it
 	options  Options
+	nested   int // elements that are being read
 	mistakes []error
 }
 
