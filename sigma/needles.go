@@ -1,6 +1,9 @@
 package sigma
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 const (
 	// mostStates bounds the table of one automaton, in entries of four bytes.
@@ -18,6 +21,7 @@ type automaton struct {
 	accept uint32   // the first of the states in which needles end; these are the last ones
 	width  uint32   // how many classes there are
 	ends   []ending // by the number of an accepting state
+	most   int      // the length of the longest needle, in bytes
 }
 
 // ending is what ends in a state.
@@ -39,7 +43,11 @@ func newAutomaton(needles []needle) *automaton {
 	}
 	b := newBuilder(needles)
 	b.link()
-	return b.automaton()
+	a := b.automaton()
+	for _, n := range needles {
+		a.most = max(a.most, len(n.text))
+	}
+	return a
 }
 
 // cutTo shortens needles so that their automaton's table stays small enough, and tells to how many bytes.
@@ -84,6 +92,12 @@ type builder struct {
 
 func newBuilder(needles []needle) *builder {
 	b := &builder{width: 1}
+	slices.SortFunc(needles, func(x, y needle) int { return strings.Compare(x.text, y.text) })
+	states, before := 1, ""
+	for _, n := range needles {
+		states += len(n.text) - common(before, n.text)
+		before = n.text
+	}
 	for _, n := range needles {
 		for i := range len(n.text) {
 			if b.class[n.text[i]] == 0 {
@@ -92,6 +106,7 @@ func newBuilder(needles []needle) *builder {
 			}
 		}
 	}
+	b.next, b.lead = make([]int32, 0, states*b.width), make([]int32, 0, states)
 	b.state()
 	for _, n := range needles {
 		at := int32(0)
@@ -107,10 +122,19 @@ func newBuilder(needles []needle) *builder {
 	return b
 }
 
+// common is how many bytes two texts begin with alike.
+func common(a, b string) int {
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
+	}
+	return n
+}
+
 // state adds a state and returns its number.
 func (b *builder) state() int32 {
 	number := int32(len(b.lead)) //nolint:gosec // bounded by mostStates
-	b.next = append(b.next, make([]int32, b.width)...)
+	b.next = b.next[:len(b.next)+b.width]
 	b.lead = append(b.lead, none)
 	return number
 }
@@ -184,20 +208,4 @@ func (b *builder) automaton() *automaton {
 		a.ends = append(a.ends, e)
 	}
 	return a
-}
-
-// states is how many accepting states there are.
-func (a *automaton) endings() int {
-	return len(a.ends)
-}
-
-// find calls back for each ending in a text, as often as it occurs there.
-func (a *automaton) find(text []byte, each func(ending int32)) {
-	state := uint32(0)
-	for _, c := range text {
-		state = a.next[state+uint32(a.class[c])]
-		if state >= a.accept {
-			each(int32((state - a.accept) / a.width)) //nolint:gosec // bounded by mostStates
-		}
-	}
 }

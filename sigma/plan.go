@@ -3,6 +3,7 @@ package sigma
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // plan is all that is needed for the events of one log source: what to read of them, and which rules that
@@ -128,7 +129,7 @@ func (p *planner) build() {
 	}
 	for field, leads := range texts {
 		x := p.index(field)
-		x.automaton = newAutomaton(p.needles(leads))
+		x.automaton = newAutomaton(p.needles(leads, field == ""))
 		x.endings = p.plan.endings
 		p.plan.endings += len(x.automaton.ends)
 	}
@@ -143,12 +144,15 @@ func (p *planner) lead(l lead) int32 {
 }
 
 // needles makes needles of texts, cut where they are too many or too long. What is cut proves nothing.
-func (p *planner) needles(leads map[string]lead) []needle {
+func (p *planner) needles(leads map[string]lead, words bool) []needle {
 	most := cutTo(slices.Collect(maps.Keys(leads)))
 	cut := make(map[string]lead, len(leads))
 	for text, l := range leads {
 		if len(text) > most {
 			text, l.sure = text[:most], nil
+		}
+		if words && !provable(text) {
+			l.sure = nil
 		}
 		joined := cut[text]
 		joined.rules = append(joined.rules, l.rules...)
@@ -160,6 +164,12 @@ func (p *planner) needles(leads map[string]lead) []needle {
 		list = append(list, needle{text, p.lead(l)})
 	}
 	return list
+}
+
+// provable reports whether a needle that is found in a JSON text, outside of strings with escapes, is within a
+// name or a scalar other than null.
+func provable(text string) bool {
+	return !strings.ContainsAny(text, "\"\\:,[]{} \t\r\n") && !strings.Contains("null", text)
 }
 
 // index returns a field's index.

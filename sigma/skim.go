@@ -23,7 +23,7 @@ const (
 type skimmer struct {
 	text    []byte
 	values  int
-	words   bool               // whether strings that aren't plain are noted
+	words   bool               // whether strings with escapes or foreign bytes are noted
 	unplain []extent           // these strings
 	objects [maxDepth + 1]bool // whether an open level is an object
 }
