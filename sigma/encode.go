@@ -122,7 +122,8 @@ func expanded(text string, placeholders map[string][]string) ([]string, error) {
 		literal, name, rest := nextPlaceholder(text)
 		values := []string{""}
 		if name != "" {
-			if values = placeholders[name]; len(values) == 0 {
+			known := false
+			if values, known = placeholders[name]; !known {
 				return nil, fmt.Errorf("placeholder %%%s%% has no value", name)
 			}
 		}

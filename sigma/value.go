@@ -185,9 +185,15 @@ func (d *document) textAtoms(text string, m modifiers) ([]atom, error) {
 	}
 	values := []string{text}
 	if m.expand {
+		if all, whole, err := d.list(text, m); whole {
+			return all, err
+		}
 		var err error
 		if values, err = expanded(text, d.options.Placeholders); err != nil {
 			return nil, err
+		}
+		if len(values) == 0 {
+			return []atom{nothing(text)}, nil
 		}
 	}
 	var all []atom
@@ -266,15 +272,10 @@ func unsupported(value string, err error) error {
 }
 
 func networkAtom(value string) ([]atom, error) {
-	network, err := netip.ParsePrefix(value)
+	network, err := parseNetwork(value)
 	if err != nil {
-		one, single := netip.ParseAddr(value)
-		if single != nil {
-			return nil, fmt.Errorf("%q is not a network such as 10.0.0.0/8 or fe80::/10", value)
-		}
-		network = netip.PrefixFrom(one.WithZone(""), one.BitLen())
+		return nil, err
 	}
-	network = network.Masked()
 	return []atom{{find: onLeaf(func(l *leaf) bool {
 		address, err := netip.ParseAddr(l.text)
 		if err != nil {
