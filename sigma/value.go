@@ -21,6 +21,9 @@ type atom struct {
 	// literal is the folded text that a value must be, where that is all.
 	literal   string
 	isLiteral bool
+	// pattern or expression is what find looks for, where it is one of these. The engine makes its index of them.
+	pattern    *pattern
+	expression *regexp.Regexp
 }
 
 // onLeaf makes a finder of what looks at one value that isn't null.
@@ -237,7 +240,7 @@ func stringAtoms(value string, m modifiers) ([]atom, error) {
 
 func patternAtom(written string, list []rune, m modifiers) atom {
 	p := newPattern(list, m)
-	a := atom{written: written}
+	a := atom{written: written, pattern: p}
 	a.literal, a.isLiteral = p.literal()
 	a.find = onLeaf(func(l *leaf) bool { return p.match(l.compared(p.cased)) })
 	return a
@@ -252,7 +255,7 @@ func expressionAtom(value string, m modifiers) ([]atom, error) {
 	if err != nil {
 		return nil, unsupported(value, err)
 	}
-	return []atom{{find: onLeaf(func(l *leaf) bool { return compiled.MatchString(l.original()) })}}, nil
+	return []atom{{expression: compiled, find: onLeaf(func(l *leaf) bool { return compiled.MatchString(l.original()) })}}, nil
 }
 
 // unsupported tells why a regular expression was refused.
