@@ -319,7 +319,7 @@ func alternatives(x *expression, negated bool) ([]alternative, error) {
 		if sum {
 			all = append(all, some...)
 		} else {
-			all = product(all, some)
+			all = crossed(all, some)
 		}
 		if all = simplified(all); len(all) > mostAlternatives {
 			return nil, fmt.Errorf("stands for more than %d sets of rules; write several correlations", mostAlternatives)
@@ -328,7 +328,7 @@ func alternatives(x *expression, negated bool) ([]alternative, error) {
 	return all, nil
 }
 
-func product(a, b []alternative) []alternative {
+func crossed(a, b []alternative) []alternative {
 	var all []alternative
 	for _, x := range a {
 		for _, y := range b {
