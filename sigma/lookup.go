@@ -232,7 +232,11 @@ func jsonList(text []byte) ([]listedValue, int, error) {
 		}
 	}
 	if err != nil {
-		return nil, 1 + bytes.Count(text[:decoder.InputOffset()], []byte{'\n'}), fmt.Errorf("isn't a list in JSON: %w", err)
+		at := decoder.InputOffset()
+		if wrong, ok := errors.AsType[*json.SyntaxError](err); ok {
+			at = wrong.Offset
+		}
+		return nil, 1 + bytes.Count(text[:at], []byte{'\n'}), fmt.Errorf("isn't a list in JSON: %w", err)
 	}
 	values := make([]listedValue, 0, len(list))
 	for i, v := range list {
@@ -256,7 +260,7 @@ const manyListed = 256
 func (d *document) list(text string, m modifiers) ([]atom, bool, error) {
 	literal, name, rest := nextPlaceholder(text)
 	values := d.options.Placeholders[name]
-	if literal != "" || rest != "" || len(values) < manyListed || m.windash || len(m.encodings) > 0 {
+	if literal != "" || rest != "" || len(values) < manyListed || m.all || m.windash || len(m.encodings) > 0 {
 		return nil, false, nil
 	}
 	switch m.operator {

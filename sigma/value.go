@@ -235,7 +235,22 @@ func stringAtoms(value string, m modifiers) ([]atom, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%q is too short for base64offset", value)
 	}
+	if m.all && len(all) > 1 {
+		return []atom{anyOf(all)}, nil
+	}
 	return all, nil
+}
+
+// anyOf makes one atom of the forms of a value, each of which will do though all values must be there.
+func anyOf(forms []atom) atom {
+	return atom{find: func(v *view, f *found) (*leaf, bool) {
+		for i := range forms {
+			if l, ok := forms[i].find(v, f); ok {
+				return l, true
+			}
+		}
+		return nil, false
+	}}
 }
 
 func patternAtom(written string, list []rune, m modifiers) atom {
