@@ -209,16 +209,16 @@ func (d *document) timespan(e entry) time.Duration {
 	}
 	last := len(text) - 1
 	unit, known := units[text[last:]]
-	count, err := strconv.ParseUint(text[:last], 10, 32)
+	count, err := strconv.ParseInt(text[:last], 10, 64)
 	switch {
-	case !known || err != nil:
+	case !known || err != nil || count < 0:
 		d.refuse(e.value, e.path, "%q is no timespan such as 30s, 5m, 12h, 7d or 2w", text)
 		return 0
-	case count == 0 || count > uint64(maxTimespan)/uint64(unit):
+	case count == 0 || count > int64(maxTimespan)/unit:
 		d.refuse(e.value, e.path, "must be above zero and at most %d days, not %s", maxTimespan/(24*time.Hour), text)
 		return 0
 	}
-	return time.Duration(int64(count) * unit)
+	return time.Duration(count * unit)
 }
 
 // aliases reads which field each rule has for a name.

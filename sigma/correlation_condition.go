@@ -273,8 +273,7 @@ func (d *document) checkAlternatives(c *Correlation, e entry) {
 // mentioned lists the rules of an expression.
 func (d *document) mentioned(condition string, e entry) []reference {
 	var all []reference
-	words := strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(condition))
-	for _, word := range words {
+	for word := range strings.FieldsSeq(strings.NewReplacer("(", " ", ")", " ").Replace(condition)) {
 		known := slices.ContainsFunc(all, func(r reference) bool { return r.text == word })
 		if lower := strings.ToLower(word); lower != "and" && lower != "or" && lower != "not" && !known {
 			all = append(all, reference{text: word, line: d.before + e.value.Line, path: e.path})
