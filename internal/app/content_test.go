@@ -28,9 +28,9 @@ func files(tb testing.TB, texts map[string]string) string {
 	return folder
 }
 
-// rule writes a rule. With a name it is called by it.
-func rule(id, name, title string) string {
-	text := fmt.Sprintf(`title: %s
+// rule writes a rule.
+func rule(id, title string) string {
+	return fmt.Sprintf(`title: %s
 id: %s
 status: test
 description: A rule of a test.
@@ -42,10 +42,6 @@ detection:
   condition: selection
 level: high
 `, title, id)
-	if name != "" {
-		text += "custom: {}\nriposte: {name: " + name + "}\n"
-	}
-	return text
 }
 
 // book writes a playbook that tells people.
@@ -128,7 +124,7 @@ func anyOf(m map[string]string) string {
 func TestWhatIsDisabledIsOff(t *testing.T) {
 	t.Parallel()
 	rules, books := shipped(t)
-	folder := files(t, map[string]string{"r.yaml": rule(oneID, "", "Mine"), "p.yaml": book("mine", "Mine.")})
+	folder := files(t, map[string]string{"r.yaml": rule(oneID, "Mine"), "p.yaml": book("mine", "Mine.")})
 	rule, playbook := anyOf(rules), anyOf(books)
 	loaded, err := load(app.ContentConfig{
 		Shipped: true, Rules: []string{filepath.Join(folder, "r.yaml")}, Playbooks: []string{filepath.Join(folder, "p.yaml")},
@@ -164,10 +160,10 @@ func TestContentThatIsRefused(t *testing.T) {
 		texts map[string]string
 		says  []string
 	}{
-		"two rules of one id":    {map[string]string{"rules/a.yaml": rule(oneID, "", "One"), "rules/b.yaml": rule(oneID, "", "Two")}, []string{"a.yaml", "b.yaml", oneID}},
+		"two rules of one id":    {map[string]string{"rules/a.yaml": rule(oneID, "One"), "rules/b.yaml": rule(oneID, "Two")}, []string{"a.yaml", "b.yaml", oneID}},
 		"two playbooks":          {map[string]string{"books/a.yaml": book("same", "One."), "books/b.yaml": book("same", "Two.")}, []string{"a.yaml", "b.yaml", "same"}},
-		"a rule with a mistake":  {map[string]string{"rules/a.yaml": strings.Replace(rule(oneID, "", "One"), "condition: selection", "condition: selectoin", 1)}, []string{"a.yaml:", "selectoin"}},
-		"a rule without a level": {map[string]string{"rules/a.yaml": strings.Replace(rule(oneID, "", "One"), "level: high", "level: hihg", 1)}, []string{"a.yaml:", "level", "hihg"}},
+		"a rule with a mistake":  {map[string]string{"rules/a.yaml": strings.Replace(rule(oneID, "One"), "condition: selection", "condition: selectoin", 1)}, []string{"a.yaml:", "selectoin"}},
+		"a rule without a level": {map[string]string{"rules/a.yaml": strings.Replace(rule(oneID, "One"), "level: high", "level: hihg", 1)}, []string{"a.yaml:", "level", "hihg"}},
 		"not YAML":               {map[string]string{"rules/a.yaml": "title: [", "books/a.yaml": "playbook: {"}, []string{"rules/a.yaml:", "books/a.yaml:"}},
 		"an unknown action":      {map[string]string{"books/a.yaml": strings.Replace(book("one", "One."), "notify", "notfy", 1)}, []string{"a.yaml:6", "steps[0].use", "notfy", "notify"}},
 		"an unknown key":         {map[string]string{"books/a.yaml": book("one", "One.") + "autonmy: auto\n"}, []string{"a.yaml:7", "autonmy", "autonomy"}},
@@ -264,7 +260,7 @@ func TestPlaybooksOfProvidersThatAreOff(t *testing.T) {
 func TestCheckTellsRulesFromPlaybooksFileByFile(t *testing.T) {
 	t.Parallel()
 	folder := files(t, map[string]string{
-		"a.yaml": "# comment\n" + book("one", "One."), "b.yaml": rule(oneID, "", "One"), "deep/er/c.yml": rule(otherID, "", "Two"),
+		"a.yaml": "# comment\n" + book("one", "One."), "b.yaml": rule(oneID, "One"), "deep/er/c.yml": rule(otherID, "Two"),
 		"deep/d.yaml": "---\n" + book("two", "Two."), "README.md": "x",
 		"b_test.yaml": "- name: it is found\n  match: true\n  event: {eventName: StopLogging}\n- name: another is not\n  match: false\n  event: {eventName: StartLogging}\n",
 	})
@@ -288,7 +284,7 @@ func TestCheckTellsRulesFromPlaybooksFileByFile(t *testing.T) {
 func TestCheckRunsTheTestsBesideRules(t *testing.T) {
 	t.Parallel()
 	folder := files(t, map[string]string{
-		"a.yaml": rule(oneID, "", "One"), "a_test.yaml": "- name: the wrong way\n  match: false\n  event: {eventName: StopLogging}\n",
+		"a.yaml": rule(oneID, "One"), "a_test.yaml": "- name: the wrong way\n  match: false\n  event: {eventName: StopLogging}\n",
 	})
 	c := app.Defaults()
 	c.Content.Shipped = false

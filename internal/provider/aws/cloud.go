@@ -3,7 +3,10 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -40,6 +43,25 @@ type Config struct {
 	ExternalID secret.Secret `yaml:"external_id"`
 	// Accounts bounds the accounts in which Riposte acts; empty is any that can be reached.
 	Accounts []string `yaml:"accounts"`
+}
+
+// IsAccount reports whether a text is an account's id: 12 digits.
+func IsAccount(text string) bool { return accountForm.MatchString(text) }
+
+var accountForm = regexp.MustCompile(`^\d{12}$`)
+
+// Check finds what is wrong without asking AWS. Errors name the key.
+func (o Config) Check() error {
+	var errs []error
+	for i, account := range o.Accounts {
+		if !IsAccount(account) {
+			errs = append(errs, fmt.Errorf("aws.accounts[%d]: %q is no account: its id has 12 digits", i, account))
+		}
+	}
+	if parsed, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || parsed.Host == "") {
+		errs = append(errs, fmt.Errorf("aws.endpoint: %q is not a URL such as http://127.0.0.1:5000", o.Endpoint))
+	}
+	return fault.Wrap(fault.Invalid, errors.Join(errs...))
 }
 
 // attempts is how often the SDK tries one call; the runner tries again on top, and journals it.
