@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -218,12 +219,19 @@ func (c *Cloud) Own() []string {
 	return patterns
 }
 
-// Stands lists what Riposte itself stands on at AWS, for protection: its principal and the role it assumes.
+// instanceForm is an instance's id. A session of an instance's role is named by it.
+var instanceForm = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+
+// Stands lists what Riposte itself stands on at AWS, for protection: its principal, the instance that it runs
+// on where its role is the instance's, and the role it assumes.
 func (c *Cloud) Stands() []entity.Entity {
 	var own []entity.Entity
 	if parsed, err := arn.Parse(c.self.ARN); err == nil {
 		if role, ok := cutSession(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.Role, ID: role, Account: c.self.Account})
+			if session := parsed.Resource[strings.LastIndexByte(parsed.Resource, '/')+1:]; instanceForm.MatchString(session) {
+				own = append(own, entity.Entity{Kind: entity.Instance, ID: session, Account: c.self.Account})
+			}
 		}
 		if user, ok := cutUser(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.User, ID: user, Account: c.self.Account})
