@@ -30,7 +30,7 @@ func TestBar(t *testing.T) {
 	done(1234567)
 	want := []string{
 		"", "[........................]   0%  file 1 of 2  0 events  0/s  a.json",
-		"[############............]  50%  file 2 of 2  3,000 events  1,500/s  …g/long/long/long/long/long/\\x1b[31m.json",
+		"[############............]  50%  file 2 of 2  3,000 events  1,500/s  …/long/long/long/long/long/\\x1b[31m.json",
 		"file 1 of 1  4,000 events  1,333/s  stdin", "1,234,567 events in 4.0 s, 308,641 events/s\n",
 	}
 	if diff := cmp.Diff(want, strings.Split(out.String(), "\r\x1b[K")); diff != "" {
