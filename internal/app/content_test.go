@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/app"
@@ -57,7 +58,7 @@ const (
 
 func load(c app.ContentConfig) (*app.Content, error) {
 	specs := app.AllSpecs(app.Config{})
-	return app.LoadContent(c, specs, specs)
+	return app.LoadContent(c, specs, specs, time.Now())
 }
 
 // in gives what is in force: rules as name=file, playbooks as name=summary.
@@ -240,7 +241,7 @@ func TestPlaybooksOfProvidersThatAreOff(t *testing.T) {
 	t.Parallel()
 	specs := app.AllSpecs(app.Config{})
 	have := slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return strings.HasPrefix(s.Name, "aws.") })
-	loaded, err := app.LoadContent(app.ContentConfig{Shipped: true}, specs, have)
+	loaded, err := app.LoadContent(app.ContentConfig{Shipped: true}, specs, have, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +252,7 @@ func TestPlaybooksOfProvidersThatAreOff(t *testing.T) {
 	own := strings.Replace(book("mine", "Mine."), "use: notify, with: {channel: security, message: hello}",
 		`use: aws.iam.disable_access_key, with: {user: ana, access_key_id: AKIA}`, 1)
 	folder := files(t, map[string]string{"a.yaml": own})
-	_, err = app.LoadContent(app.ContentConfig{Playbooks: []string{folder}}, specs, have)
+	_, err = app.LoadContent(app.ContentConfig{Playbooks: []string{folder}}, specs, have, time.Now())
 	if err == nil || !strings.Contains(err.Error(), "a.yaml") || !strings.Contains(err.Error(), "enable its provider") {
 		t.Errorf("one's own: got %v, want it refused", err)
 	}
