@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/riposte-sec/riposte/content"
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -22,7 +18,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/internal/rulecase"
-	"github.com/riposte-sec/riposte/sigma"
 )
 
 // Checked counts what a check looked at.
@@ -83,54 +78,24 @@ func holdsPlaybooks(path string) (bool, error) {
 
 // runCases runs the tests that stand beside the rules, and lists the rules that have none.
 func runCases(c ContentConfig) (count int, untested []string, err error) {
+	read, err := Rules(c, nil)
+	if err != nil {
+		return 0, nil, err
+	}
 	var errs []error
-	for _, p := range places(c) {
-		cases, err := rulecase.Load(p.files, p.root)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		files, err := walk(p.files, p.root, "")
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		var rules []*sigma.Rule
-		for _, file := range files {
-			parsed, err := sigma.Parse(file.name, file.text) // its mistakes are told by loading the content
-			if err == nil {
-				rules = append(rules, parsed...)
-			}
-		}
-		count += len(cases)
-		for _, failure := range rulecase.Run(cases, rules) {
-			errs = append(errs, fault.New(fault.Invalid, "%s", failure))
-		}
-		for _, lacking := range rulecase.Untested(cases, rules) {
-			untested = append(untested, lacking.String())
+	for _, wrong := range read.Mistakes { // those of rules, loading the content has told
+		if rulecase.IsTest(wrong.File) {
+			errs = append(errs, fault.New(fault.Invalid, "%s", wrong))
 		}
 	}
-	return count, untested, errors.Join(errs...)
-}
-
-type place struct {
-	files fs.FS
-	root  string
-}
-
-// places are the folders that hold rules with their tests.
-func places(c ContentConfig) []place {
-	var all []place
-	if c.Shipped {
-		all = append(all, place{content.Files, "rules"})
+	report := read.Test()
+	for _, failure := range report.Failed() {
+		errs = append(errs, fault.New(fault.Invalid, "%s", failure))
 	}
-	for _, path := range c.Rules {
-		if about, err := os.Stat(path); err == nil && !about.IsDir() {
-			path = filepath.Dir(path)
-		}
-		all = append(all, place{os.DirFS(path), "."})
+	for _, lacking := range report.Untested {
+		untested = append(untested, lacking.String())
 	}
-	return all
+	return len(read.Cases), untested, errors.Join(errs...)
 }
 
 // Trial detects and chooses playbooks without a store and without an effect on anything.

@@ -166,7 +166,7 @@ func TestLoadOfNoFolder(t *testing.T) {
 	}
 }
 
-func texts(failures []rulecase.Failure) []string {
+func texts(failures []rulecase.Result) []string {
 	var all []string
 	for _, f := range failures {
 		all = append(all, f.String())

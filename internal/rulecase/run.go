@@ -2,83 +2,69 @@ package rulecase
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"github.com/riposte-sec/riposte/sigma"
 )
 
-// Failure is one thing wrong between rules and their tests.
-type Failure struct {
-	File    string `json:"file"`
-	Line    int    `json:"line,omitempty"`
-	Case    string `json:"case,omitempty"` // the test's name; "" where a rule lacks tests
-	Rule    string `json:"rule,omitempty"` // the rule's title
-	Problem string `json:"problem"`
-}
+// mostReasons is how many fields are told of a match that should not be.
+const mostReasons = 8
 
-// String names file, line, test and problem.
-func (f Failure) String() string {
-	place := f.File
-	if f.Line > 0 {
-		place += ":" + strconv.Itoa(f.Line)
-	}
-	if f.Case != "" {
-		place += ": " + strconv.Quote(f.Case)
-	}
-	return place + ": " + f.Problem
-}
-
-// Run holds each test against its rule, and tells what isn't as it should be. A test's rule is in the file
-// beside it, so rules must have been parsed under the same paths.
-func Run(cases []Case, rules []*sigma.Rule) []Failure {
-	byFile := group(rules)
-	var failures []Failure
-	for _, c := range cases {
-		rule, problem := choose(c, byFile[beside(c.At.File)])
-		title := ""
-		if problem == "" {
-			title, problem = rule.Title, try(c, rule)
-		}
-		if problem != "" {
-			failures = append(failures, Failure{File: c.At.File, Line: c.At.Line, Case: c.Name, Rule: title, Problem: problem})
-		}
-	}
-	return failures
+// Run holds each test against its rule, and gives those that fail. A test's rule is in the file beside it, so
+// rules must have been parsed under the same paths.
+func Run(cases []Case, rules []*sigma.Rule) []Result {
+	c := Content{Rules: rules, Cases: cases}
+	return c.Test().Failed()
 }
 
 // Untested tells which rules no test shows to match, or not to match.
-func Untested(cases []Case, rules []*sigma.Rule) []Failure {
-	byFile := group(rules)
-	shown := make(map[*sigma.Rule][2]bool, len(rules))
-	for _, c := range cases {
-		if rule, problem := choose(c, byFile[beside(c.At.File)]); problem == "" {
-			s := shown[rule]
-			if c.Match {
-				s[0] = true
-			} else {
-				s[1] = true
-			}
-			shown[rule] = s
+func Untested(cases []Case, rules []*sigma.Rule) []Result {
+	c := Content{Rules: rules, Cases: cases}
+	return c.Test().Untested
+}
+
+// Test holds each case against its rule.
+func (c *Content) Test() Report {
+	byFile := group(c.Rules)
+	seen := make(map[*sigma.Rule]shown, len(c.Rules))
+	report := Report{Results: make([]Result, 0, len(c.Cases))}
+	for _, one := range c.Cases {
+		result := Result{File: one.At.File, Line: one.At.Line, Case: one.Name}
+		rule, problem := choose(one, byFile[beside(one.At.File)])
+		if problem == "" {
+			result.Rule = rule.Title
+			seen[rule] = seen[rule].with(one.Match)
+			problem = try(one, rule)
+		}
+		result.Problem = problem
+		report.Results = append(report.Results, result)
+	}
+	for _, r := range c.Rules {
+		if lack := seen[r].lacks(); lack != "" {
+			report.Untested = append(report.Untested, Result{File: r.File, Line: r.Line, Rule: r.Title, Problem: lack})
 		}
 	}
-	var failures []Failure
-	for _, r := range rules {
-		s := shown[r]
-		var missing string
-		switch {
-		case !s[0] && !s[1]:
-			missing = "the rule has no test"
-		case !s[0]:
-			missing = "no test shows what the rule finds"
-		case !s[1]:
-			missing = "no test shows what the rule lets pass"
-		default:
-			continue
-		}
-		failures = append(failures, Failure{File: r.File, Line: r.Line, Rule: r.Title, Problem: missing})
+	return report
+}
+
+// shown is what tests show of a rule.
+type shown struct{ matches, passes bool }
+
+func (s shown) with(match bool) shown {
+	return shown{matches: s.matches || match, passes: s.passes || !match}
+}
+
+// lacks tells what no test shows, "" if nothing is lacking.
+func (s shown) lacks() string {
+	switch {
+	case !s.matches && !s.passes:
+		return "the rule has no test"
+	case !s.matches:
+		return "no test shows what the rule finds"
+	case !s.passes:
+		return "no test shows what the rule lets pass"
 	}
-	return failures
+	return ""
 }
 
 // group sorts rules by their file, named without its ending.
@@ -102,11 +88,18 @@ func choose(c Case, rules []*sigma.Rule) (rule *sigma.Rule, problem string) {
 		return nil, "say which rule is meant, by rule: and its title; the file beside holds several"
 	}
 	for _, r := range rules {
-		if c.Rule == r.ID || c.Rule == r.Title {
+		if c.Rule == r.ID || c.Rule == r.Title || c.Rule == ownName(r.Custom) {
 			return r, ""
 		}
 	}
 	return nil, fmt.Sprintf("the file beside holds no rule with the title or ID %q", c.Rule)
+}
+
+// ownName is what playbooks call a rule, riposte.name; "" if it says none.
+func ownName(custom map[string]any) string {
+	riposte, _ := custom["riposte"].(map[string]any)
+	name, _ := riposte["name"].(string)
+	return name
 }
 
 // try gives what is wrong with a rule's answer to an event, "" if nothing is.
@@ -126,11 +119,14 @@ func try(c Case, rule *sigma.Rule) string {
 	}
 }
 
-// reasons lists the fields that made a rule match.
+// reasons lists the first fields that made a rule match.
 func reasons(m sigma.Match) string {
 	var fields []string
-	for _, f := range m.Fields {
+	for _, f := range m.Fields[:min(len(m.Fields), mostReasons)] {
 		fields = append(fields, fmt.Sprintf("%s=%q", f.Field, f.Value))
+	}
+	if more := len(m.Fields) - mostReasons; more > 0 {
+		fields = append(fields, fmt.Sprintf("and %d more", more))
 	}
 	if len(fields) == 0 {
 		return "what the event lacks"

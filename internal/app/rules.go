@@ -1,0 +1,57 @@
+package app
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+
+	"github.com/riposte-sec/riposte/content"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/rulecase"
+)
+
+// shippedPrefix begins the names of files that are in the binary.
+const shippedPrefix = "shipped:"
+
+// Rules reads rules with the tests beside them: those at paths, or else those that the configuration names,
+// the shipped ones included. What can't be read of them is among the content's mistakes; the error is of
+// paths that aren't there.
+func Rules(c ContentConfig, paths []string) (*rulecase.Content, error) {
+	read := &rulecase.Content{}
+	var errs []error
+	if len(paths) == 0 {
+		paths = c.Rules
+		if c.Shipped {
+			errs = append(errs, read.Read(content.Files, "rules", shippedPrefix))
+		}
+	}
+	for _, path := range paths {
+		errs = append(errs, readAt(read, path))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if len(read.Rules)+len(read.Cases)+len(read.Mistakes) == 0 {
+		return nil, fault.WithHint(fault.New(fault.NotFound, "there are no rules and no tests of rules"),
+			"name a folder that holds them, or a configuration that does")
+	}
+	return read, nil
+}
+
+// readAt reads a folder, or a file with the tests beside it, under the name that a person gave.
+func readAt(into *rulecase.Content, path string) error {
+	path = filepath.Clean(path)
+	if about, err := os.Stat(path); err == nil && about.IsDir() {
+		prefix := filepath.ToSlash(path) + "/"
+		if path == "." {
+			prefix = ""
+		}
+		return into.Read(os.DirFS(path), ".", prefix)
+	}
+	dir, file := filepath.Split(path)
+	from := dir
+	if from == "" {
+		from = "."
+	}
+	return into.Read(os.DirFS(from), file, filepath.ToSlash(dir))
+}
