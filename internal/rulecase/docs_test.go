@@ -74,8 +74,7 @@ var titles = map[string]string{
 
 // TestPage holds docs/rules.md against the rules.
 func TestPage(t *testing.T) {
-	rules, _ := shipped(t)
-	got := render(rules)
+	got := render(detections(t))
 	if *update {
 		if err := os.WriteFile(page, []byte(got), 0o644); err != nil {
 			t.Fatal(err)
@@ -90,10 +89,10 @@ func TestPage(t *testing.T) {
 	}
 }
 
-func render(rules []*sigma.Rule) string {
+func render(rules []*sigma.Header) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, head, len(rules))
-	byTactic := map[string][]*sigma.Rule{}
+	byTactic := map[string][]*sigma.Header{}
 	for _, r := range rules {
 		first, _ := attack(r)
 		byTactic[first[0]] = append(byTactic[first[0]], r)
@@ -112,7 +111,7 @@ func render(rules []*sigma.Rule) string {
 }
 
 // entry writes one rule.
-func entry(b *strings.Builder, r *sigma.Rule) {
+func entry(b *strings.Builder, r *sigma.Header) {
 	also, techniques := attack(r)
 	fmt.Fprintf(b, "### %s\n\n%s · %s · %s", name(r), r.Title, r.Level, strings.Join(techniques, ", "))
 	if len(also) > 1 {
@@ -129,7 +128,7 @@ func entry(b *strings.Builder, r *sigma.Rule) {
 }
 
 // attack gives the ATT&CK tactics and techniques that a rule is tagged with.
-func attack(r *sigma.Rule) (tactical, techniques []string) {
+func attack(r *sigma.Header) (tactical, techniques []string) {
 	for _, tag := range r.Tags {
 		if technique.MatchString(tag) {
 			techniques = append(techniques, strings.ToUpper(strings.TrimPrefix(tag, "attack.")))
