@@ -13,6 +13,7 @@ const (
 	mostGroups   = 16 // fields of group-by
 	mostCounted  = 8  // fields of a condition
 	mostAliases  = 64
+	mostChained  = 8 // correlations below one
 	maxTimespan  = 366 * 24 * time.Hour
 )
 
@@ -65,6 +66,8 @@ type Correlation struct {
 	alternatives []alternative // of the temporal types
 	inputs       []input       // since Link
 	referred     bool          // by another correlation, since Link
+	depth        int           // of the chain of correlations below
+	lag          int64         // nanoseconds by which alerts of its inputs may come later than events
 }
 
 // correlation reads the keys of a correlation.

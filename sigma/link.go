@@ -214,6 +214,14 @@ func (l *linker) input(c *Correlation, r reference) bool {
 		in.fields = append(in.fields, l.field(c, name, t))
 	}
 	ok = l.carried(c, r, t, in)
+	if of := t.correlation; of != nil {
+		linked := l.byKey[in.key]
+		c.lag, c.depth = max(c.lag, linked.lag+of.ahead()+int64(of.Timespan)), max(c.depth, linked.depth+1)
+		if c.depth > mostChained {
+			l.refuse(&c.Header, r.line, r.path, "is a chain of more than %d correlations", mostChained+1)
+			return false
+		}
+	}
 	c.inputs = append(c.inputs, in)
 	return ok
 }

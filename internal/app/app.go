@@ -63,6 +63,7 @@ type App struct {
 	cloud    *aws.Cloud // nil where AWS isn't enabled
 	queues   []*aws.Queue
 	intake   *ingest.Intake
+	register *register
 	runner   *respond.Runner
 	durable  *durable.Engine
 	board    *health.Board
@@ -184,6 +185,7 @@ func (a *App) wire(ctx context.Context) error {
 		newID: newID, observe: metrics.Decided, logger: log, tracer: otel.Tracer("riposte"),
 	}
 	a.intake = ingest.New(way.take, intake)
+	a.register = newRegister(a.store, a.intake.Stats, now)
 	if err := a.openSources(); err != nil {
 		return err
 	}
@@ -240,7 +242,7 @@ func (a *App) listen(ctx context.Context, loaded *Content, specs []action.Spec, 
 	client := &http.Client{Timeout: 15 * time.Second, Transport: courier.Transport()}
 	options := api.Options{
 		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay, Content: loaded.described(specs, ceiling),
-		Fixed:  guard.fixed,
+		Fixed: guard.fixed, Sources: a.register.Sources,
 		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
 		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
 	}
@@ -320,6 +322,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return a.board.Run(ctx) })
 	group.Go(func() error { return a.tidy(ctx) })
+	group.Go(func() error { return a.noteSources(ctx) })
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })

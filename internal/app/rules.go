@@ -1,13 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"path/filepath"
 
 	"github.com/riposte-sec/riposte/content"
+	"github.com/riposte-sec/riposte/internal/detect"
+	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/replay"
 	"github.com/riposte-sec/riposte/internal/rulecase"
+	"github.com/riposte-sec/riposte/sigma"
 )
 
 // shippedPrefix begins the names of files that are in the binary.
@@ -55,3 +60,20 @@ func readAt(into *rulecase.Content, path string) error {
 	}
 	return into.Read(os.DirFS(from), file, filepath.ToSlash(dir))
 }
+
+// Ruleset makes a set of rules whose findings in logs can be counted. Records are of the log source as, or
+// else of the one that they are known by.
+func Ruleset(read *rulecase.Content, as sigma.LogSource) (*replay.Ruleset, error) {
+	source := func(ev event.Event) sigma.LogSource {
+		if as != (sigma.LogSource{}) {
+			return as
+		}
+		product, service := detect.LogSource(ev.Source)
+		return sigma.LogSource{Product: product, Service: service}
+	}
+	set, err := replay.NewRuleset(read.Rules, nameOf, source)
+	return set, fault.Wrap(fault.Invalid, err)
+}
+
+// nameOf is what findings of a rule are called, and its title where it has neither name nor ID.
+func nameOf(r *sigma.Rule) string { return cmp.Or(detect.Name(r), r.Title) }

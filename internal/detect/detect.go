@@ -134,7 +134,7 @@ func (d *Detector) one(ev event.Event) ([]finding.Finding, error) {
 	if is {
 		return []finding.Finding{made}, nil
 	}
-	product, service := logSource(ev.Source)
+	product, service := LogSource(ev.Source)
 	if product == "" {
 		return nil, nil
 	}
@@ -150,8 +150,8 @@ func (d *Detector) one(ev event.Event) ([]finding.Finding, error) {
 	return found, nil
 }
 
-// logSource is what Sigma calls a source.
-func logSource(source event.Source) (product, service string) {
+// LogSource is what Sigma calls a source; both are empty where no rule is asked of it.
+func LogSource(source event.Source) (product, service string) {
 	if source == event.CloudTrail {
 		return "aws", "cloudtrail"
 	}
