@@ -57,24 +57,30 @@ func linked(t *testing.T, all sigma.Collection) *sigma.Linked {
 	return l
 }
 
-// detections gives what makes findings: rules that aren't for correlations alone, and correlations.
-func detections(t *testing.T) []*sigma.Header {
+// detection is what makes findings: a rule that isn't for correlations alone, or a correlation.
+type detection struct {
+	*sigma.Header
+	correlation *sigma.Correlation // nil for a rule
+}
+
+// detections gives all that makes findings, in the order of their files.
+func detections(t *testing.T) []detection {
 	t.Helper()
 	all, _ := shipped(t)
 	l := linked(t, all)
-	var headers []*sigma.Header
+	var found []detection
 	for _, r := range l.Rules {
 		if !r.Quiet {
-			headers = append(headers, &r.Header)
+			found = append(found, detection{&r.Header, nil})
 		}
 	}
 	for _, c := range l.Correlations {
 		if !c.Quiet {
-			headers = append(headers, &c.Header)
+			found = append(found, detection{&c.Header, c})
 		}
 	}
-	slices.SortFunc(headers, func(a, b *sigma.Header) int { return strings.Compare(a.File, b.File) })
-	return headers
+	slices.SortFunc(found, func(a, b detection) int { return strings.Compare(a.File, b.File) })
+	return found
 }
 
 // own gives a text of our own key.
@@ -130,7 +136,8 @@ func folder(file string) string { return path.Base(path.Dir(file)) }
 func TestShippedRulesAreComplete(t *testing.T) {
 	all, _ := shipped(t)
 	names := map[string]string{}
-	for _, h := range detections(t) {
+	for _, d := range detections(t) {
+		h := d.Header
 		own := name(h)
 		if prefix := "riposte-" + folder(h.File) + "-"; !strings.HasPrefix(own, prefix) ||
 			h.File != "rules/"+folder(h.File)+"/"+strings.TrimPrefix(own, prefix)+".yaml" {
@@ -184,7 +191,8 @@ func TestShippedRulesSayWhatToDo(t *testing.T) {
 		}
 	}
 	said := map[string]string{}
-	for _, h := range detections(t) {
+	for _, d := range detections(t) {
+		h := d.Header
 		response := own(h, "response")
 		if len(response) < 60 || len(response) > 400 || !strings.HasSuffix(response, ".") {
 			t.Errorf("%s: riposte.response has %d characters; say in one to three sentences what to do first", h.File, len(response))
@@ -258,8 +266,8 @@ func tagged(t *testing.T, h *sigma.Header) {
 func TestPlaybooksFindTheirRules(t *testing.T) {
 	_, cases := shipped(t)
 	byName := map[string]*sigma.Header{}
-	for _, h := range detections(t) {
-		byName[name(h)] = h
+	for _, d := range detections(t) {
+		byName[name(d.Header)] = d.Header
 	}
 	for _, p := range playbooks(t) {
 		for _, pattern := range p.Findings {
