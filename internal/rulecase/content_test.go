@@ -95,21 +95,34 @@ func name(h *sigma.Header) string { return own(h, "name") }
 
 func TestShippedRulesPassTheirTests(t *testing.T) {
 	all, cases := shipped(t)
-	if len(all.Rules) < 110 {
-		t.Errorf("got %d rules, want 110 or more", len(all.Rules))
+	if len(all.Rules) < 110 || len(all.Correlations) < 12 {
+		t.Errorf("got %d rules and %d correlations, want 110 or more and 12 or more", len(all.Rules), len(all.Correlations))
 	}
 	for _, f := range append(rulecase.Run(cases, all.Rules), rulecase.Untested(cases, all.Rules)...) {
 		t.Error(f)
 	}
-	negatives := map[string]int{}
+	nearMisses(t, cases)
+}
+
+// nearMisses checks that the tests of a rule, and those of a correlation by themselves, show twice or more what
+// is let pass.
+func nearMisses(t *testing.T, cases []rulecase.Case) {
+	t.Helper()
+	type subject struct {
+		file        string
+		correlation bool
+	}
+	misses := map[subject]int{}
 	for _, c := range cases {
+		s := subject{c.At.File, len(c.Events) > 0}
+		misses[s] += 0
 		if !c.Match {
-			negatives[c.At.File]++
+			misses[s]++
 		}
 	}
-	for file, count := range negatives {
-		if count < 2 {
-			t.Errorf("%s: got %d events that the rule lets pass, want 2 or more", file, count)
+	for s, count := range misses {
+		if correlated := misses[subject{s.file, true}] > 0; count < 2 && (s.correlation || !correlated) {
+			t.Errorf("%s: got %d near misses, want 2 or more", s.file, count)
 		}
 	}
 }
@@ -160,6 +173,15 @@ func TestShippedRulesAreComplete(t *testing.T) {
 	}
 	for _, c := range all.Correlations {
 		described(t, &c.Header)
+	}
+	spoken := map[string]bool{}
+	for _, file := range names {
+		spoken[file] = true
+	}
+	for _, r := range all.Rules {
+		if !spoken[r.File] {
+			t.Errorf("%s: nothing in the file makes a finding; a correlation without generate took its voice", r.File)
+		}
 	}
 	if _, err := sigma.NewSet(all.Rules); err != nil {
 		t.Error(err) // such as an ID that stands twice
