@@ -98,7 +98,9 @@ func TestShippedRulesPassTheirTests(t *testing.T) {
 	if len(all.Rules) < 110 || len(all.Correlations) < 12 {
 		t.Errorf("got %d rules and %d correlations, want 110 or more and 12 or more", len(all.Rules), len(all.Correlations))
 	}
-	for _, f := range append(rulecase.Run(cases, all.Rules), rulecase.Untested(cases, all.Rules)...) {
+	content := rulecase.Content{Collection: all, Cases: cases}
+	report := content.Test()
+	for _, f := range slices.Concat(content.Link(), report.Failed(), report.Untested) {
 		t.Error(f)
 	}
 	nearMisses(t, cases)
