@@ -18,7 +18,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
-	"github.com/riposte-sec/riposte/internal/rulecase"
 	"github.com/riposte-sec/riposte/sigma"
 )
 
@@ -93,10 +92,8 @@ func runCases(c ContentConfig) (count int, untested []string, err error) {
 		return 0, nil, err
 	}
 	var errs []error
-	for _, wrong := range read.Mistakes { // those of rules, loading the content has told
-		if rulecase.IsTest(wrong.File) {
-			errs = append(errs, fault.New(fault.Invalid, "%s", wrong))
-		}
+	for _, wrong := range append(read.Mistakes, read.Link()...) {
+		errs = append(errs, fault.New(fault.Invalid, "%s", wrong))
 	}
 	report := read.Test()
 	for _, failure := range report.Failed() {

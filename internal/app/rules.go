@@ -19,16 +19,29 @@ import (
 const shippedPrefix = "shipped:"
 
 // Rules reads rules with the tests beside them: those at paths, or else those that the configuration names,
-// the shipped ones included. What can't be read of them is among the content's mistakes; the error is of
-// paths that aren't there.
+// the shipped ones included. Correlations and filters at paths may refer to those of the configuration. What
+// can't be read is among the content's mistakes; the error is of paths that aren't there.
 func Rules(c ContentConfig, paths []string) (*rulecase.Content, error) {
+	if len(paths) == 0 {
+		return readRules(c.Shipped, c.Rules)
+	}
+	read, err := readRules(false, paths)
+	if err != nil {
+		return nil, err
+	}
+	inForce, err := readRules(c.Shipped, c.Rules)
+	if err == nil {
+		read.Library = inForce.Collection
+	}
+	return read, nil // what the configuration names may not be there: then nothing can refer to it
+}
+
+// readRules reads the rules in the binary if asked to, and those at paths.
+func readRules(shipped bool, paths []string) (*rulecase.Content, error) {
 	read := &rulecase.Content{}
 	var errs []error
-	if len(paths) == 0 {
-		paths = c.Rules
-		if c.Shipped {
-			errs = append(errs, read.Read(content.Files, "rules", shippedPrefix))
-		}
+	if shipped {
+		errs = append(errs, read.Read(content.Files, "rules", shippedPrefix))
 	}
 	for _, path := range paths {
 		errs = append(errs, readAt(read, path))
@@ -36,7 +49,7 @@ func Rules(c ContentConfig, paths []string) (*rulecase.Content, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	if len(read.Rules)+len(read.Cases)+len(read.Mistakes) == 0 {
+	if len(read.Rules)+len(read.Correlations)+len(read.Filters)+len(read.Cases)+len(read.Mistakes) == 0 {
 		return nil, fault.WithHint(fault.New(fault.NotFound, "there are no rules and no tests of rules"),
 			"name a folder that holds them, or a configuration that does")
 	}

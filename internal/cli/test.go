@@ -14,14 +14,17 @@ import (
 
 // tested is what `riposte test` found out.
 type tested struct {
-	OK     bool `json:"ok"`
-	Rules  int  `json:"rules"`
-	Tests  int  `json:"tests"`
-	Passed int  `json:"passed"`
-	Failed int  `json:"failed"`
+	OK    bool `json:"ok"`
+	Rules int  `json:"rules"`
+	// Correlations and Filters are counted by themselves.
+	Correlations int `json:"correlations"`
+	Filters      int `json:"filters"`
+	Tests        int `json:"tests"`
+	Passed       int `json:"passed"`
+	Failed       int `json:"failed"`
 	// Results are those of all tests; the failed ones first.
 	Results []outcome `json:"results"`
-	// Untested are rules that no test shows to match, or not to match.
+	// Untested are those that no test shows to match, or not to match.
 	Untested []rulecase.Result `json:"untested"`
 	// Mistakes are what of the files can't be read.
 	Mistakes []rulecase.Result `json:"mistakes"`
@@ -42,8 +45,9 @@ func (r *root) test() *cobra.Command {
 	var junit string
 	c := &cobra.Command{
 		Use: "test [PATH...]", Short: "Run the tests beside rules",
-		Long: "Holds every rule against the tests beside it: those of x.yaml are in x_test.yaml, a list of events, each with what the\n" +
-			"rule must say of it. A rule that no test shows to match, or none to let an event pass, fails too.\n\n" +
+		Long: "Holds every rule, correlation and filter against the tests beside it: those of x.yaml are in x_test.yaml, each an event,\n" +
+			"or events, and what must be said of it. One that no test shows to match, or none to let pass, fails too. The events\n" +
+			"of a correlation's test also come backward, shuffled and twice, and must give the same.\n\n" +
 			"Without a path, the shipped rules and those that the configuration (--config) names are tested; with paths, those\n" +
 			"files and folders. Exits with 3 if something fails. docs/detection-as-code.md shows how to run it in CI.",
 		Example: "  riposte test rules/\n" +
@@ -90,8 +94,9 @@ func (r *root) tests(paths []string) (*tested, error) {
 	}
 	did := read.Test()
 	t := &tested{
-		Rules: len(read.Rules), Tests: len(did.Results), Results: make([]outcome, 0, len(did.Results)),
-		Untested: append([]rulecase.Result{}, did.Untested...), Mistakes: append([]rulecase.Result{}, read.Mistakes...), others: read.Others,
+		Rules: len(read.Rules), Correlations: len(read.Correlations), Filters: len(read.Filters), Tests: len(did.Results),
+		Results: make([]outcome, 0, len(did.Results)), Untested: append([]rulecase.Result{}, did.Untested...),
+		Mistakes: append(append([]rulecase.Result{}, read.Mistakes...), read.Link()...), others: read.Others,
 	}
 	for _, passed := range []bool{false, true} {
 		for _, one := range did.Results {
@@ -132,9 +137,16 @@ func (r *root) tested(t *tested, verbose bool) {
 }
 
 func (t *tested) sum() string {
-	text := fmt.Sprintf("%s: %s passed, %d failed", count(t.Rules, "rule"), count(t.Passed, "test"), t.Failed)
+	text := count(t.Rules, "rule")
+	if t.Correlations > 0 {
+		text += ", " + count(t.Correlations, "correlation")
+	}
+	if t.Filters > 0 {
+		text += ", " + count(t.Filters, "filter")
+	}
+	text += fmt.Sprintf(": %s passed, %d failed", count(t.Passed, "test"), t.Failed)
 	if n := len(t.Untested); n > 0 {
-		text += fmt.Sprintf("; %s without enough tests", count(n, "rule"))
+		text += fmt.Sprintf("; %d without enough tests", n)
 		if t.allowUntested {
 			text += " (allowed)"
 		}

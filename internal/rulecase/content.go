@@ -15,10 +15,14 @@ import (
 // largest is the size in bytes of the largest file that is read.
 const largest = 1 << 20
 
-// Content is rules with the tests beside them, as files hold them.
+// Content is rules, correlations and filters with the tests beside them, as files hold them.
 type Content struct {
-	Rules []*sigma.Rule
+	sigma.Collection
 	Cases []Case
+	// Options are what rules need from their surroundings.
+	Options sigma.Options
+	// Library is what correlations and filters may refer to beyond the content itself. It isn't tested.
+	Library sigma.Collection
 	// Mistakes are what can't be read, by file and line. The rest of the files is there all the same.
 	Mistakes []Result
 	// Others are YAML files that hold no rules and no tests of them.
@@ -87,8 +91,8 @@ func (c *Content) file(files fs.FS, file, prefix string, named bool) {
 	case !named && !isRules(text):
 		c.Others = append(c.Others, name)
 	default:
-		rules, err := sigma.Parse(name, text)
-		c.Rules = append(c.Rules, rules...)
+		read, err := sigma.ParseCollection(name, text, c.Options)
+		c.Add(read)
 		c.Mistakes = append(c.Mistakes, mistakesOf(name, err)...)
 	}
 }

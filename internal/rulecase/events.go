@@ -27,6 +27,14 @@ type Timed struct {
 	Time  time.Time
 }
 
+// momentOf is when an event says that it happened, or else when events begin.
+func momentOf(text []byte) time.Time {
+	if at, ok := event.Moment(text); ok {
+		return at
+	}
+	return start
+}
+
 // step is one item of a case's events, as people write it: a record, or a record with its time and how
 // often it happens.
 type step struct {
