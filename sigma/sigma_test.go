@@ -39,7 +39,7 @@ type matchCase struct {
 func runCases(t *testing.T, cases []matchCase) {
 	t.Helper()
 	o := sigma.Options{Placeholders: map[string][]string{
-		"admins": {"root", "adm*"}, "nets": {"10.0.0.0/8", "fd00::/8"}, "sep": {"-", "_"},
+		"admins": {"root", "adm*"}, "admin": {"root"}, "nets": {"10.0.0.0/8", "fd00::/8"}, "sep": {"-", "_"},
 	}}
 	for _, c := range cases {
 		t.Run(c.item, func(t *testing.T) {
