@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/riposte-sec/riposte/content"
 	"github.com/riposte-sec/riposte/internal/detect"
@@ -74,9 +75,10 @@ func readAt(into *rulecase.Content, path string) error {
 	return into.Read(os.DirFS(from), file, filepath.ToSlash(dir))
 }
 
-// Ruleset makes a set of rules whose findings in logs can be counted. Records are of the log source as, or
-// else of the one that they are known by.
-func Ruleset(read *rulecase.Content, as sigma.LogSource) (*replay.Ruleset, error) {
+// Ruleset makes a set of a content's rules and correlations whose findings in logs can be counted, with the
+// filters in force at a time. Records are of the log source as, or else of the one that they are known by. What
+// refers to something that isn't there is left out, and among the results.
+func Ruleset(read *rulecase.Content, as sigma.LogSource, at time.Time) (*replay.Ruleset, []rulecase.Result, error) {
 	source := func(ev event.Event) sigma.LogSource {
 		if as != (sigma.LogSource{}) {
 			return as
@@ -84,9 +86,15 @@ func Ruleset(read *rulecase.Content, as sigma.LogSource) (*replay.Ruleset, error
 		product, service := detect.LogSource(ev.Source)
 		return sigma.LogSource{Product: product, Service: service}
 	}
-	set, err := replay.NewRuleset(read.Rules, nameOf, source)
-	return set, fault.Wrap(fault.Invalid, err)
+	linked, err := read.Collection.Link(at)
+	refused := rulecase.Mistakes(err)
+	set, err := replay.NewRuleset(linked, nameOf, source)
+	return set, refused, fault.Wrap(fault.Invalid, err)
 }
 
 // nameOf is what findings of a rule are called, and its title where it has neither name nor ID.
-func nameOf(r *sigma.Rule) string { return cmp.Or(detect.Name(r), r.Title) }
+func nameOf(h *sigma.Header) string {
+	riposte, _ := h.Custom["riposte"].(map[string]any)
+	own, _ := riposte["name"].(string)
+	return cmp.Or(own, h.Name, h.ID, h.Title)
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,7 +21,11 @@ func rule(id, name, title, level, call string) string {
 
 func ruleset(t *testing.T, texts ...string) *replay.Ruleset {
 	t.Helper()
-	rules, err := sigma.Parse("rules.yaml", []byte(strings.ReplaceAll(strings.Join(texts, "---\n"), `id: ""`+"\n", "")))
+	read, err := sigma.ParseCollection("rules.yaml", []byte(strings.ReplaceAll(strings.Join(texts, "---\n"), `id: ""`+"\n", "")), sigma.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked, err := read.Link(time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +35,7 @@ func ruleset(t *testing.T, texts ...string) *replay.Ruleset {
 		}
 		return sigma.LogSource{}
 	}
-	set, err := replay.NewRuleset(rules, func(r *sigma.Rule) string { return r.Name }, of)
+	set, err := replay.NewRuleset(linked, func(h *sigma.Header) string { return h.Name }, of)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +98,7 @@ func TestDiff(t *testing.T) {
 			if _, err := (&replay.Logs{Paths: []string{logs}}).Read(t.Context(), diff.Take); err != nil {
 				t.Fatal(err)
 			}
+			diff.End()
 			var got []string
 			for _, c := range diff.Changes() {
 				got = append(got, fmt.Sprintf("%s %s +%d -%d ~%d =%d", c.Name, c.State, c.Added, c.Removed, c.Changed, c.Kept))
@@ -105,6 +111,52 @@ func TestDiff(t *testing.T) {
 			}
 			if diff.Events != 4 {
 				t.Errorf("got %d events, want 4", diff.Events)
+			}
+		})
+	}
+}
+
+// counting is a correlation over calls of one name, by account.
+func counting(name string, gte int, call string) string {
+	return rule("", name+"-call", name+" call", "low", call) + fmt.Sprintf(
+		"---\ntitle: %s\nname: %s\ncorrelation: {type: event_count, rules: [%s-call], group-by: [recipientAccountId], timespan: 10m, condition: {gte: %d}}\n",
+		name, name, name, gte)
+}
+
+func TestCorrelationsAreCompared(t *testing.T) {
+	t.Parallel()
+	// Two bursts of one call: of four at noon, of two at one.
+	var log strings.Builder
+	for i, at := range []string{"13:00:00", "12:00:00", "12:02:00", "13:00:30", "12:01:00", "12:00:00"} {
+		log.WriteString(strings.Replace(record(fmt.Sprint(i), "Again"), "12:00:00", at, 1))
+	}
+	log.WriteString(strings.Replace(record("0", "Again"), "12:00:00", "13:00:00", 1)) // delivered twice
+	logs := folder(t, map[string]string{"log.json": log.String()})
+	tests := []struct {
+		name     string
+		old, now string
+		want     []string
+	}{
+		{"the same", counting("many", 2, "Again"), counting("many", 2, "Again"), nil},
+		{"needs more", counting("many", 2, "Again"), counting("many", 3, "Again"), []string{"many +0 -1 =1"}},
+		{"needs less", counting("many", 5, "Again"), counting("many", 2, "Again"), []string{"many +2 -0 =0"}},
+		{"new", rule(second, "b", "B", "low", "Two"), counting("many", 2, "Again"), []string{"many +2 -0 =0"}},
+		{"of no call", counting("many", 2, "Again"), counting("many", 2, "Never"), []string{"many +0 -2 =0"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			diff := replay.NewDiff(ruleset(t, test.old), ruleset(t, test.now), 9)
+			if _, err := (&replay.Logs{Paths: []string{logs}}).Read(t.Context(), diff.Take); err != nil {
+				t.Fatal(err)
+			}
+			diff.End()
+			var got []string
+			for _, c := range diff.Changes() {
+				got = append(got, fmt.Sprintf("%s +%d -%d =%d", c.Name, c.Added, c.Removed, c.Kept))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -53,6 +53,9 @@ func (r Report) Failed() []Result {
 	return failed
 }
 
+// Mistakes takes an error of package sigma or document apart into the mistakes that it joins.
+func Mistakes(err error) []Result { return mistakesOf("", err) }
+
 // mistakesOf takes an error of a file's reader apart into the mistakes that it joins.
 func mistakesOf(file string, err error) []Result {
 	if err == nil {

@@ -81,7 +81,7 @@ func (c *Content) Link() []Result {
 	all := c.linkable()
 	_, err := all.Link(time.Time{})
 	var mistakes []Result
-	for _, wrong := range mistakesOf("", err) {
+	for _, wrong := range Mistakes(err) {
 		mine := func(s subject) bool { return s.header().File == wrong.File }
 		if slices.ContainsFunc(c.subjects(), mine) {
 			mistakes = append(mistakes, wrong)
