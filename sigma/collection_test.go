@@ -201,33 +201,40 @@ func TestLinkRefuses(t *testing.T) {
 		"twice":     {base("a", "x") + temporal("c", "a, id-a"), []string{`"id-a" is a rule that is named before, too`}, 0},
 		"alias of another": {
 			base("a", "x") + base("b", "x") + correlationText("c", "type: temporal\nrules: [a]\ngroup-by: [who]\naliases: {who: {a: x, b: y}}\ntimespan: 5m"),
-			[]string{"correlation.aliases.who.b: is none of the correlation's rules"}, 0,
+			[]string{"correlation.aliases.who.b: is none of the correlation's rules"},
+			0,
 		},
 		"alias unknown": {
 			base("a", "x") + correlationText("c", "type: temporal\nrules: [a]\ngroup-by: [who]\naliases: {who: {a: x, z: y}}\ntimespan: 5m"),
-			[]string{"correlation.aliases.who.z: is none of the correlation's rules"}, 0,
+			[]string{"correlation.aliases.who.z: is none of the correlation's rules"},
+			0,
 		},
 		"alias silent": {
 			base("a", "x") + base("b", "x") + correlationText("c", "type: temporal\nrules: [a, b]\ngroup-by: [who]\naliases: {who: {a: x}}\ntimespan: 5m"),
-			[]string{"file.yml:20: correlation.aliases.who: doesn't say what it is in the events of b"}, 0,
+			[]string{"file.yml:20: correlation.aliases.who: doesn't say what it is in the events of b"},
+			0,
 		},
 		"no such field": {
 			base("a", "x") + temporal("c", "a") + correlationText("d", "type: temporal\nrules: [c]\ngroup-by: [where]\ntimespan: 5m"),
-			[]string{`correlation.group-by: the correlation c has no field "where"; it groups by who`}, 1,
+			[]string{`correlation.group-by: the correlation c has no field "where"; it groups by who`},
+			1,
 		},
 		"no field to count": {
 			base("a", "x") + temporal("c", "a") + correlationText("d", "type: value_count\nrules: [c]\ngroup-by: [who]\ntimespan: 5m\ncondition: {field: what, gte: 2}"),
-			[]string{`correlation.condition.field: the correlation c has no field "what"`}, 1,
+			[]string{`correlation.condition.field: the correlation c has no field "what"`},
+			1,
 		},
 		"filter unknown":     {filterText("f", "", "rules: [a]\ns: {a: 1}\ncondition: not s"), []string{`filter.rules: "a" is the ID or the name of no rule`}, 0},
 		"filter correlation": {base("a", "x") + temporal("c", "a") + filterText("f", "", "rules: [c]\ns: {a: 1}\ncondition: not s"), []string{"is a correlation; filter the rules"}, 1},
 		"filter elsewhere": {
 			strings.Replace(base("a", "x"), "product: aws", "product: azure", 1) + filterText("f", "", "rules: a\ns: {a: 1}\ncondition: not s"),
-			[]string{"the filter's log source isn't that of the rule a at file.yml:1"}, 0,
+			[]string{"the filter's log source isn't that of the rule a at file.yml:1"},
+			0,
 		},
 		"nameless": {
 			base("a", "x") + strings.Repeat("title: T\nname: n\ncorrelation: {type: temporal, rules: [a], timespan: 5m}\n---\n", 2),
-			[]string{"name: the correlation at file.yml:7 is called the same"}, 1,
+			[]string{"name: the correlation at file.yml:7 is called the same"},
+			1,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -244,7 +251,9 @@ func TestLinkRefuses(t *testing.T) {
 					t.Errorf("got %v, want %q", err, want)
 				}
 			}
-			asError(t, err)
+			if got := asError(t, err); got.File != "file.yml" || got.Line == 0 {
+				t.Errorf("got %+v, want a file and a line", got)
+			}
 			if len(linked.Correlations) != c.links {
 				t.Errorf("%d correlations are left, want %d", len(linked.Correlations), c.links)
 			}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func hotEvents(count int) []happening {
 			call = "b"
 		}
 		events[i] = happen(i, noon.Add(time.Duration(i)*time.Second), map[string]any{
-			"call": call, "what": fmt.Sprint(i % 1000), "n": number(fmt.Sprintf("%d.25", i*7919%1000)),
+			"call": call, "what": strconv.Itoa(i % 1000), "n": number(fmt.Sprintf("%d.25", i*7919%1000)),
 		})
 	}
 	return events

@@ -31,9 +31,9 @@ type cohort struct {
 // pending is sightings as a heap, the oldest first.
 type pending []sighting
 
-func (p pending) Len() int           { return len(p) }
-func (p pending) Less(i, j int) bool { return p[i].at < p[j].at }
-func (p pending) Swap(i, j int)      { p[i], p[j] = p[j], p[i] }
+func (p *pending) Len() int           { return len(*p) }
+func (p *pending) Less(i, j int) bool { return (*p)[i].at < (*p)[j].at }
+func (p *pending) Swap(i, j int)      { (*p)[i], (*p)[j] = (*p)[j], (*p)[i] }
 
 // Push appends a sighting, for the heap.
 func (p *pending) Push(x any) {

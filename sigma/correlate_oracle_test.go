@@ -177,12 +177,12 @@ func longestOrder(c *sigma.Correlation, window []sigma.Observation) int {
 func measured(c *sigma.Correlation, window []sigma.Observation) float64 {
 	distinct := make(map[string]string)
 	for _, o := range window {
-		switch {
-		case c.Type == sigma.EventCount:
+		switch c.Type {
+		case sigma.EventCount:
 			distinct[o.Event] = ""
-		case c.Type == sigma.Temporal || c.Type == sigma.TemporalOrdered:
+		case sigma.Temporal, sigma.TemporalOrdered:
 			distinct[o.Rule] = ""
-		case c.Type == sigma.ValueCount:
+		case sigma.ValueCount:
 			distinct[o.Value] = ""
 		default:
 			distinct[o.Event+"\x00"+o.Value] = o.Value

@@ -105,13 +105,14 @@ func (w *window) surround(s *sighting, by int) {
 }
 
 func (w *window) token(s *sighting) token {
-	switch {
-	case w.c.Type == EventCount:
+	switch w.c.Type {
+	case EventCount:
 		return token{event: s.event}
-	case w.c.Type == ValueCount:
+	case ValueCount:
 		return token{value: s.value}
+	default:
+		return token{event: s.event, value: s.value}
 	}
-	return token{event: s.event, value: s.value}
 }
 
 // calculate takes a number in, or out.

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,28 @@ type Correlation struct {
 	referred     bool          // by another correlation, since Link
 	depth        int           // of the chain of correlations below
 	lag          int64         // nanoseconds by which alerts of its inputs may come later than events
+}
+
+// Least is how many observations of one group the condition needs at least to hold, 1 where that can't be said.
+func (c *Correlation) Least() int {
+	least := 1.0
+	if c.Type == EventCount || c.Type == ValueCount {
+		for _, b := range c.bounds {
+			if b.operator == atLeast || b.operator == greater || b.operator == equals {
+				least = max(least, b.value)
+			}
+		}
+	}
+	return int(min(least, math.MaxInt32))
+}
+
+// Inputs are the keys of the rules and correlations that a linked correlation refers to.
+func (c *Correlation) Inputs() []string {
+	keys := make([]string, len(c.inputs))
+	for i, in := range c.inputs {
+		keys[i] = in.key
+	}
+	return keys
 }
 
 // correlation reads the keys of a correlation.
@@ -200,16 +223,16 @@ func (d *document) timespan(e entry) time.Duration {
 	}
 	last := len(text) - 1
 	unit, known := units[text[last:]]
-	count, err := strconv.ParseUint(text[:last], 10, 32)
+	count, err := strconv.ParseInt(text[:last], 10, 64)
 	switch {
-	case !known || err != nil:
+	case !known || err != nil || count < 0:
 		d.refuse(e.value, e.path, "%q is no timespan such as 30s, 5m, 12h, 7d or 2w", text)
 		return 0
-	case count == 0 || count > uint64(maxTimespan)/uint64(unit):
+	case count == 0 || count > int64(maxTimespan)/unit:
 		d.refuse(e.value, e.path, "must be above zero and at most %d days, not %s", maxTimespan/(24*time.Hour), text)
 		return 0
 	}
-	return time.Duration(int64(count) * unit)
+	return time.Duration(count * unit)
 }
 
 // aliases reads which field each rule has for a name.

@@ -273,8 +273,7 @@ func (d *document) checkAlternatives(c *Correlation, e entry) {
 // mentioned lists the rules of an expression.
 func (d *document) mentioned(condition string, e entry) []reference {
 	var all []reference
-	words := strings.Fields(strings.NewReplacer("(", " ", ")", " ").Replace(condition))
-	for _, word := range words {
+	for word := range strings.FieldsSeq(strings.NewReplacer("(", " ", ")", " ").Replace(condition)) {
 		known := slices.ContainsFunc(all, func(r reference) bool { return r.text == word })
 		if lower := strings.ToLower(word); lower != "and" && lower != "or" && lower != "not" && !known {
 			all = append(all, reference{text: word, line: d.before + e.value.Line, path: e.path})
@@ -319,7 +318,7 @@ func alternatives(x *expression, negated bool) ([]alternative, error) {
 		if sum {
 			all = append(all, some...)
 		} else {
-			all = product(all, some)
+			all = crossed(all, some)
 		}
 		if all = simplified(all); len(all) > mostAlternatives {
 			return nil, fmt.Errorf("stands for more than %d sets of rules; write several correlations", mostAlternatives)
@@ -328,7 +327,7 @@ func alternatives(x *expression, negated bool) ([]alternative, error) {
 	return all, nil
 }
 
-func product(a, b []alternative) []alternative {
+func crossed(a, b []alternative) []alternative {
 	var all []alternative
 	for _, x := range a {
 		for _, y := range b {

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
-	"github.com/riposte-sec/riposte/internal/courier"
+	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/fault"
@@ -17,6 +18,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/sigma"
 )
 
 // Checked counts what a check looked at.
@@ -29,50 +31,58 @@ type Checked struct {
 }
 
 // Check checks a configuration with its rules and playbooks, and runs the tests beside the rules. Paths are
-// further rules and playbooks. No cloud and no store is touched. All mistakes are in the error.
+// further rules and playbooks; the keys of the configuration are ReadConfig's to check. No cloud and no store is touched. All mistakes are in the error.
 func Check(c Config, paths []string) (Checked, error) {
 	var did Checked
 	var errs []error
 	for _, path := range paths {
-		books, err := holdsPlaybooks(path)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if books {
-			c.Content.Playbooks = append(c.Content.Playbooks, path)
-		} else {
-			c.Content.Rules = append(c.Content.Rules, path)
-		}
-	}
-	if _, _, err := c.actions(nil, courier.New(nil, time.Now)); err != nil {
+		rules, books, err := sorted(path)
+		c.Content.Rules, c.Content.Playbooks = append(c.Content.Rules, rules...), append(c.Content.Playbooks, books...)
 		errs = append(errs, err)
 	}
 	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs)
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
 	if err != nil {
 		return did, errors.Join(append(errs, err)...)
+	}
+	for _, name := range loaded.Unknown {
+		errs = append(errs, fault.New(fault.Invalid, "content.disabled: no rule and no playbook is called %q", name))
 	}
 	did.Rules, did.Playbooks = len(loaded.Detector.Rules()), len(loaded.Playbooks)
 	did.Cases, did.Untested, err = runCases(c.Content)
 	return did, errors.Join(append(errs, err)...)
 }
 
-// holdsPlaybooks tells by the first file of a path what it holds.
-func holdsPlaybooks(path string) (bool, error) {
+// sorted tells the rules below a path from the playbooks, file by file.
+func sorted(path string) (rules, books []string, err error) {
 	files, err := own(path)
 	if err != nil {
-		return false, fault.Wrap(fault.NotFound, err)
+		return nil, nil, fault.Wrap(fault.NotFound, err)
 	}
 	if len(files) == 0 {
-		return false, fault.New(fault.Invalid, "%s: there are no YAML files", path)
+		return nil, nil, fault.New(fault.Invalid, "%s: there are no YAML files", path)
 	}
-	for line := range strings.Lines(string(files[0].text)) {
-		if strings.HasPrefix(line, "playbook:") {
-			return true, nil
+	for _, file := range files {
+		if isPlaybook(file) {
+			books = append(books, file.name)
+		} else {
+			rules = append(rules, file.name)
 		}
 	}
-	return false, nil
+	return rules, books, nil
+}
+
+// isPlaybook tells by the file's folders and by its keys.
+func isPlaybook(file written) bool {
+	if slices.Contains(strings.Split(filepath.ToSlash(filepath.Dir(file.name)), "/"), "playbooks") {
+		return true
+	}
+	for line := range strings.Lines(string(file.text)) {
+		if strings.HasPrefix(line, "playbook:") {
+			return true
+		}
+	}
+	return false
 }
 
 // runCases runs the tests that stand beside the rules, and lists the rules that have none.
@@ -96,18 +106,70 @@ func runCases(c ContentConfig) (count int, untested []string, err error) {
 }
 
 // Trial detects and chooses playbooks without a store and without an effect on anything.
-type Trial struct{ content *Content }
+type Trial struct {
+	content    *Content
+	correlator *sigma.Correlator
+	events     map[string]event.Event // that correlations have seen, without their bytes
+	told       map[string]bool        // fingerprints of what correlations found
+}
+
+// mostRemembered bounds the events of a trial that findings of correlations may be about.
+const mostRemembered = 200_000
 
 // NewTrial makes a trial of a configuration's content.
 func NewTrial(c Config) (*Trial, error) {
 	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs)
-	return &Trial{content: loaded}, err
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Trial{
+		content: loaded, correlator: loaded.Detector.Correlator(), events: map[string]event.Event{}, told: map[string]bool{},
+	}, nil
 }
 
 // Detect gives the findings of events, and letters of those that can't be evaluated.
 func (t *Trial) Detect(events []event.Event) ([]finding.Finding, []event.Letter) {
-	return t.content.Detector.Detect(events)
+	seen := t.content.Detector.Detect(events)
+	watched := map[string]bool{}
+	for _, o := range seen.Observations {
+		watched[o.Event] = true
+	}
+	var newest time.Time
+	for _, ev := range events {
+		if watched[ev.Key] && len(t.events) < mostRemembered {
+			ev.Raw = nil
+			t.events[ev.Key] = ev
+		}
+		if ev.Time.After(newest) {
+			newest = ev.Time
+		}
+	}
+	return append(seen.Findings, t.alerts(t.correlator.Take(seen.Observations, newest))...), seen.Letters
+}
+
+// End gives what correlations find when no more events come.
+func (t *Trial) End() []finding.Finding { return t.alerts(t.correlator.Flush()) }
+
+// alerts makes the findings that weren't told yet.
+func (t *Trial) alerts(alerts []sigma.Alert) []finding.Finding {
+	var found []finding.Finding
+	for _, alert := range alerts {
+		f, is := t.content.Detector.Alerted(alert)
+		if !is || t.told[f.Fingerprint] {
+			continue
+		}
+		t.told[f.Fingerprint] = true
+		var behind []event.Event
+		for _, evidence := range alert.Events {
+			if ev, known := t.events[evidence.Event]; known {
+				behind = append(behind, ev)
+			}
+		}
+		correlate.Describe(&f, behind)
+		found = append(found, f)
+	}
+	return found
 }
 
 // Answers names the playbooks that would answer a finding.
@@ -129,7 +191,7 @@ func (t *Trial) Answers(ctx context.Context, f *finding.Finding) []string {
 // Permissions is the least-privilege AWS policy of the playbooks and sources in force.
 func Permissions(c Config) ([]byte, error) {
 	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs)
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -23,14 +23,19 @@ const shippedPrefix = "shipped:"
 // the shipped ones included. Correlations and filters at paths may refer to those of the configuration. What
 // can't be read is among the content's mistakes; the error is of paths that aren't there.
 func Rules(c ContentConfig, paths []string) (*rulecase.Content, error) {
-	if len(paths) == 0 {
-		return readRules(c.Shipped, c.Rules)
-	}
-	read, err := readRules(false, paths)
+	lists, err := loadLookups(c.Lookups)
 	if err != nil {
 		return nil, err
 	}
-	inForce, err := readRules(c.Shipped, c.Rules)
+	o := sigma.Options{Placeholders: lists}
+	if len(paths) == 0 {
+		return readRules(o, c.Shipped, c.Rules)
+	}
+	read, err := readRules(o, false, paths)
+	if err != nil {
+		return nil, err
+	}
+	inForce, err := readRules(o, c.Shipped, c.Rules)
 	if err == nil {
 		read.Library = inForce.Collection
 	}
@@ -38,8 +43,8 @@ func Rules(c ContentConfig, paths []string) (*rulecase.Content, error) {
 }
 
 // readRules reads the rules in the binary if asked to, and those at paths.
-func readRules(shipped bool, paths []string) (*rulecase.Content, error) {
-	read := &rulecase.Content{}
+func readRules(o sigma.Options, shipped bool, paths []string) (*rulecase.Content, error) {
+	read := &rulecase.Content{Options: o}
 	var errs []error
 	if shipped {
 		errs = append(errs, read.Read(content.Files, "rules", shippedPrefix))
@@ -93,8 +98,4 @@ func Ruleset(read *rulecase.Content, as sigma.LogSource, at time.Time) (*replay.
 }
 
 // nameOf is what findings of a rule are called, and its title where it has neither name nor ID.
-func nameOf(h *sigma.Header) string {
-	riposte, _ := h.Custom["riposte"].(map[string]any)
-	own, _ := riposte["name"].(string)
-	return cmp.Or(own, h.Name, h.ID, h.Title)
-}
+func nameOf(h *sigma.Header) string { return cmp.Or(detect.Name(h), h.Name, h.Title) }

@@ -189,6 +189,10 @@ func (r *root) dry(ctx context.Context, o replaying, paths []string) error {
 	if err != nil {
 		return err
 	}
+	found := trial.End()
+	for i := range found {
+		add(counts, &found[i], trial.Answers(ctx, &found[i]))
+	}
 	all := sorted(counts)
 	report := map[string]any{"events": events, "unreadable": unreadable, "findings": all, "problems": problems}
 	err = r.show(report, func() {

@@ -3,8 +3,12 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -40,6 +44,25 @@ type Config struct {
 	ExternalID secret.Secret `yaml:"external_id"`
 	// Accounts bounds the accounts in which Riposte acts; empty is any that can be reached.
 	Accounts []string `yaml:"accounts"`
+}
+
+// IsAccount reports whether a text is an account's id: 12 digits.
+func IsAccount(text string) bool { return accountForm.MatchString(text) }
+
+var accountForm = regexp.MustCompile(`^\d{12}$`)
+
+// Check finds what is wrong without asking AWS. Errors name the key.
+func (o Config) Check() error {
+	var errs []error
+	for i, account := range o.Accounts {
+		if !IsAccount(account) {
+			errs = append(errs, fmt.Errorf("aws.accounts[%d]: %q is no account: its id has 12 digits", i, account))
+		}
+	}
+	if parsed, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || parsed.Host == "") {
+		errs = append(errs, fmt.Errorf("aws.endpoint: %q is not a URL such as http://127.0.0.1:5000", o.Endpoint))
+	}
+	return fault.Wrap(fault.Invalid, errors.Join(errs...))
 }
 
 // attempts is how often the SDK tries one call; the runner tries again on top, and journals it.
@@ -137,10 +160,25 @@ func (c *Cloud) here(at action.Place) action.Place {
 	return at
 }
 
+// regionForm is what regions are called: eu-central-1, us-gov-west-1.
+var regionForm = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,2}-[0-9]{1,2}$`)
+
+// checkRegion refuses what can't be a region's name. It becomes part of the host to which our credentials
+// are shown, and whoever writes a finding or a notice can write anything there.
+func checkRegion(name string) error {
+	if !regionForm.MatchString(name) {
+		return fault.New(fault.Invalid, "aws: %.64q is no region", name)
+	}
+	return nil
+}
+
 // at gives what clients of services are made from, for a place. It is of kind Denied where Riposte has no
-// way into the account.
+// way into the account, of kind Invalid where the region is none.
 func (c *Cloud) at(at action.Place) (aws.Config, error) {
 	at = c.here(at)
+	if err := checkRegion(at.Region); err != nil {
+		return aws.Config{}, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known, ok := c.places[at]; ok {
@@ -196,12 +234,19 @@ func (c *Cloud) Own() []string {
 	return patterns
 }
 
-// Stands lists what Riposte itself stands on at AWS, for protection: its principal and the role it assumes.
+// instanceForm is an instance's id. A session of an instance's role is named by it.
+var instanceForm = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+
+// Stands lists what Riposte itself stands on at AWS, for protection: its principal, the instance that it runs
+// on where its role is the instance's, and the role it assumes.
 func (c *Cloud) Stands() []entity.Entity {
 	var own []entity.Entity
 	if parsed, err := arn.Parse(c.self.ARN); err == nil {
 		if role, ok := cutSession(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.Role, ID: role, Account: c.self.Account})
+			if session := parsed.Resource[strings.LastIndexByte(parsed.Resource, '/')+1:]; instanceForm.MatchString(session) {
+				own = append(own, entity.Entity{Kind: entity.Instance, ID: session, Account: c.self.Account})
+			}
 		}
 		if user, ok := cutUser(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.User, ID: user, Account: c.self.Account})

@@ -29,6 +29,9 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 	}
 	reach := c.home.Copy()
 	if o.Region != "" {
+		if err := checkRegion(o.Region); err != nil {
+			return fmt.Errorf("get %s: %w", where, err)
+		}
 		reach.Region = o.Region
 	}
 	got, err := c.storage(reach).GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)})
@@ -54,7 +57,7 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 		}
 		return hand()
 	})
-	closing := got.Body.Close()
+	_ = got.Body.Close() // all that it held was read, or reading it told why not
 	if err == nil {
 		err = hand()
 	}
@@ -69,9 +72,6 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 			return errors.Unwrap(rest)
 		}
 		return err
-	}
-	if closing != nil {
-		return fault.Wrap(fault.Transient, fmt.Errorf("close %s: %w", where, closing))
 	}
 	return nil
 }
@@ -90,11 +90,11 @@ func (c *Cloud) storage(reach aws.Config) *s3.Client {
 func parseQueueURL(text string, self Self) (placeOf, error) {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Host == "" {
-		return placeOf{}, fault.New(fault.Invalid, "sources.queues.url %q: %w", text, errNoQueueURL)
+		return placeOf{}, fault.New(fault.Invalid, "%q: %w", text, errNoQueueURL)
 	}
 	parts := strings.Split(strings.Trim(parsed.Path, "/"), "/")
 	if len(parts) != 2 || parts[1] == "" {
-		return placeOf{}, fault.New(fault.Invalid, "sources.queues.url %q: %w", text, errNoQueueURL)
+		return placeOf{}, fault.New(fault.Invalid, "%q: %w", text, errNoQueueURL)
 	}
 	place := placeOf{Region: self.Region, account: parts[0], name: parts[1]}
 	if labels := strings.Split(parsed.Hostname(), "."); len(labels) >= 4 && labels[0] == "sqs" {
