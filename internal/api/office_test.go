@@ -141,8 +141,9 @@ func newOffice(tb testing.TB, changes ...func(*api.Options)) *office {
 			return err
 		},
 		Content: func() api.Content { return content },
-		Sources: func(context.Context) ([]api.Source, error) {
-			return []api.Source{{Name: "aws.cloudtrail", Events: 7}}, nil
+		Sources: func(ctx context.Context) ([]api.Source, error) {
+			seen, err := o.SeenSources(ctx)
+			return make([]api.Source, len(seen)), err
 		},
 		Fixed:   []guardrail.Protection{{ID: "own-role-riposte", Kind: entity.Role, Name: "riposte", Reason: "Riposte itself stands on it", Own: true}},
 		Events:  push.Events(o.sink, func(r *http.Request) string { return "http:" + r.RemoteAddr }, quiet),

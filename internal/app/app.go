@@ -216,7 +216,7 @@ func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*C
 				return err
 			}
 			for _, off := range c.Off {
-				a.options.Logger.InfoContext(ctx, "playbook is off", "playbook", off)
+				a.options.Logger.InfoContext(ctx, "part of the shipped content is off", "what", off)
 			}
 			for _, f := range c.Expired {
 				a.options.Logger.WarnContext(ctx, "filter has ended and hides nothing", "file", f.File, "filter", f.Title, "owner", f.Owner)

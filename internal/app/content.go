@@ -35,7 +35,8 @@ type Content struct {
 	Filters, Expired []*sigma.Filter
 	// Until is when the next filter ends and the content must be loaded again; zero for never.
 	Until time.Time
-	// Off lists shipped playbooks that need actions which this installation doesn't have, and why.
+	// Off lists shipped playbooks that need actions which this installation doesn't have, and shipped correlations
+	// that need rules which are off, and why.
 	Off []string
 	// Unknown lists what content.disabled names and nothing is called.
 	Unknown []string
@@ -45,8 +46,8 @@ type Content struct {
 // have those of this installation. All mistakes are reported at once, by file, line and key.
 func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Content, error) {
 	off := &disabled{names: c.Disabled, met: map[string]bool{}}
-	linked, err := loadDetections(c, off, now)
-	loaded := &Content{}
+	linked, lost, err := loadDetections(c, off, now)
+	loaded := &Content{Off: lost}
 	var errs []error
 	if err != nil {
 		errs = append(errs, err)

@@ -135,8 +135,12 @@ func TestWhatIsDisabledIsOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	nowRules, nowBooks := in(loaded)
-	if len(nowRules) != len(rules)-1 || nowRules[rule] != "" || len(nowBooks) != len(books)-1 || nowBooks[playbook] != "" {
-		t.Errorf("got %d rules and %d playbooks, want one less of each than %d and %d", len(nowRules), len(nowBooks), len(rules), len(books))
+	gone := 1 + len(loaded.Off) // with the correlations that need it
+	if len(nowRules) != len(rules)-gone || nowRules[rule] != "" || len(nowBooks) != len(books)-1 || nowBooks[playbook] != "" {
+		t.Errorf("got %d rules and %d playbooks, want %d and one less than %d and %d", len(nowRules), len(nowBooks), gone, len(rules), len(books))
+	}
+	if len(loaded.Off) == 0 || !strings.HasSuffix(loaded.Off[0], "needs the rule "+rule) {
+		t.Errorf("got %q off, want the correlation that needs %s", loaded.Off, rule)
 	}
 }
 

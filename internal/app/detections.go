@@ -15,15 +15,16 @@ import (
 	"github.com/riposte-sec/riposte/sigma"
 )
 
-// loadDetections reads rules, correlations and filters, and links those in force at a time.
-func loadDetections(c ContentConfig, off *disabled, now time.Time) (*sigma.Linked, error) {
+// loadDetections reads rules, correlations and filters, and links those in force at a time. It lists the shipped
+// correlations that are off because of what they refer to.
+func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigma.Linked, lost []string, err error) {
 	lists, err := loadLookups(c.Lookups)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	files, err := gather(c, "rules", c.Rules)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var own, shipped sigma.Collection
 	var errs []error
@@ -37,50 +38,76 @@ func loadDetections(c ContentConfig, off *disabled, now time.Time) (*sigma.Linke
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	all := merged(own, shipped, off)
+	all, lost := merged(own, shipped, off)
 	for _, f := range all.Filters {
 		errs = append(errs, owned(f, now))
 	}
-	linked, err := all.Link(now)
+	linked, err = all.Link(now)
 	errs = append(errs, fault.Wrap(fault.Invalid, err))
 	for _, c := range linked.Correlations {
 		errs = append(errs, countable(c))
 	}
-	return linked, errors.Join(errs...)
+	return linked, lost, errors.Join(errs...)
 }
 
 // merged puts one's own before what is shipped, which is left out where one's own has its id or name, and
-// leaves out what is off.
-func merged(own, shipped sigma.Collection, off *disabled) sigma.Collection {
+// leaves out what is off. A shipped correlation that refers to what was left out is left out with it: those
+// are listed.
+func merged(own, shipped sigma.Collection, off *disabled) (all sigma.Collection, lost []string) {
 	taken := map[string]bool{}
 	for _, h := range headers(own) {
 		taken["id "+h.ID], taken["name "+detect.Name(h)] = true, true
 	}
-	stays := func(h *sigma.Header, isShipped bool) bool {
-		replaced := isShipped && (h.ID != "" && taken["id "+h.ID] || taken["name "+detect.Name(h)])
-		return !replaced && !off.has(h.ID, detect.Name(h))
+	on := func(h *sigma.Header) bool { return !off.has(h.ID, detect.Name(h)) }
+	fresh := func(h *sigma.Header) bool {
+		return on(h) && !(h.ID != "" && taken["id "+h.ID] || taken["name "+detect.Name(h)])
 	}
-	var all sigma.Collection
-	for n, from := range []sigma.Collection{own, shipped} {
-		for _, r := range from.Rules {
-			if stays(&r.Header, n == 1) {
-				all.Rules = append(all.Rules, r)
-			}
+	all = chosen(own, on)
+	all.Add(chosen(shipped, fresh))
+	ours := map[*sigma.Correlation]bool{}
+	for _, c := range own.Correlations {
+		ours[c] = true
+	}
+	for dropped := true; dropped; {
+		there := map[string]bool{}
+		for _, h := range headers(all) {
+			there[h.ID], there[h.Name] = true, true
 		}
-		for _, c := range from.Correlations {
-			if stays(&c.Header, n == 1) {
-				all.Correlations = append(all.Correlations, c)
+		before := len(all.Correlations)
+		all.Correlations = slices.DeleteFunc(all.Correlations, func(c *sigma.Correlation) bool {
+			missing := slices.IndexFunc(c.Rules, func(name string) bool { return !there[name] })
+			if ours[c] || missing < 0 {
+				return false // a mistake of one's own is told when it is linked
 			}
-		}
-		for _, f := range from.Filters {
-			if stays(&f.Header, n == 1) {
-				all.Filters = append(all.Filters, f)
-			}
+			lost = append(lost, detect.Name(&c.Header)+" needs the rule "+c.Rules[missing])
+			return true
+		})
+		dropped = len(all.Correlations) < before
+	}
+	return all, lost
+}
+
+// chosen is a part of a collection.
+func chosen(from sigma.Collection, in func(*sigma.Header) bool) sigma.Collection {
+	var some sigma.Collection
+	for _, r := range from.Rules {
+		if in(&r.Header) {
+			some.Rules = append(some.Rules, r)
 		}
 	}
-	return all
+	for _, c := range from.Correlations {
+		if in(&c.Header) {
+			some.Correlations = append(some.Correlations, c)
+		}
+	}
+	for _, f := range from.Filters {
+		if in(&f.Header) {
+			some.Filters = append(some.Filters, f)
+		}
+	}
+	return some
 }
 
 func headers(c sigma.Collection) []*sigma.Header {
