@@ -52,16 +52,11 @@ func (r *root) ruleset(o replaying, paths []string) (*replay.Ruleset, []rulecase
 	if err != nil {
 		return nil, nil, err
 	}
-	read, err := app.Rules(settings.Content, paths)
+	read, err := app.RulesAlone(settings.Content, paths)
 	if err != nil {
 		return nil, nil, err
 	}
-	refused := []rulecase.Result{}
-	for _, wrong := range read.Mistakes {
-		if !rulecase.IsTest(wrong.File) {
-			refused = append(refused, wrong)
-		}
-	}
+	refused := append([]rulecase.Result{}, read.Mistakes...)
 	as, err := o.logSource()
 	if err != nil {
 		return nil, nil, err

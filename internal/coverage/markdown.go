@@ -3,6 +3,7 @@ package coverage
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -58,7 +59,7 @@ func (r *Report) rows(b *strings.Builder, t Technique, tactic string) {
 func (r *Report) heardOf(t Tactic) string {
 	for _, s := range r.Sources {
 		if s.Heard != Unknown {
-			return fmt.Sprint(t.Heard)
+			return strconv.Itoa(t.Heard)
 		}
 	}
 	return string(Unknown)

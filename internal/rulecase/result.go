@@ -16,6 +16,8 @@ type Result struct {
 	Case    string `json:"case,omitempty"`    // the test's name; "" where it is no test
 	Rule    string `json:"rule,omitempty"`    // the title of the rule or correlation
 	Problem string `json:"problem,omitempty"` // "" where all is as it should be
+	// Of is the rule, correlation or filter itself; nil where it isn't known.
+	Of *sigma.Header `json:"-"`
 }
 
 // Passed reports whether all is as it should be.
