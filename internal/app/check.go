@@ -11,6 +11,7 @@ import (
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/correlate"
+	"github.com/riposte-sec/riposte/internal/detect"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/fault"
@@ -127,6 +128,9 @@ func NewTrial(c Config) (*Trial, error) {
 		content: loaded, correlator: loaded.Detector.Correlator(), events: map[string]event.Event{}, told: map[string]bool{},
 	}, nil
 }
+
+// Rules gives the rules and correlations that make findings, by name.
+func (t *Trial) Rules() []*detect.Rule { return t.content.Detector.Rules() }
 
 // Detect gives the findings of events, and letters of those that can't be evaluated.
 func (t *Trial) Detect(events []event.Event) ([]finding.Finding, []event.Letter) {

@@ -40,6 +40,7 @@ func (r *root) replayDiff(ctx context.Context, o replaying, old, now string, pat
 	if err != nil {
 		return err
 	}
+	diff.End()
 	report := compared{
 		Records: diff.Records, Rules: diff.States(), Kept: diff.Kept(), Changes: append([]*replay.Change{}, diff.Changes()...),
 		Refused: refusedRules{Old: refusedBefore, New: refusedAfter}, Problems: problems,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/app"
 	"github.com/riposte-sec/riposte/internal/fault"
@@ -34,6 +35,7 @@ func (r *root) replayRules(ctx context.Context, o replaying, paths []string) err
 	if err != nil {
 		return err
 	}
+	tally.End()
 	report := counted{
 		Records: tally.Records, Rules: len(rules.Rules()), Findings: tally.Counts(), Refused: refused, Problems: problems,
 	}
@@ -50,29 +52,28 @@ func (r *root) ruleset(o replaying, paths []string) (*replay.Ruleset, []rulecase
 	if err != nil {
 		return nil, nil, err
 	}
-	read, err := app.Rules(settings.Content, paths)
+	read, err := app.RulesAlone(settings.Content, paths)
 	if err != nil {
 		return nil, nil, err
 	}
-	refused := []rulecase.Result{}
-	for _, wrong := range read.Mistakes {
-		if !rulecase.IsTest(wrong.File) {
-			refused = append(refused, wrong)
-		}
-	}
-	if !r.json {
-		r.refused(r.Err, refused)
-	}
-	if len(read.Rules) == 0 {
-		return nil, nil, fault.WithHint(fault.New(fault.Invalid, "no rule in %s can be used", strings.Join(paths, ", ")),
-			"riposte test says what is wrong with each")
-	}
+	refused := append([]rulecase.Result{}, read.Mistakes...)
 	as, err := o.logSource()
 	if err != nil {
 		return nil, nil, err
 	}
-	rules, err := app.Ruleset(read, as)
-	return rules, refused, err
+	rules, unlinked, err := app.Ruleset(read, as, time.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	refused = append(refused, unlinked...)
+	if !r.json {
+		r.refused(r.Err, refused)
+	}
+	if len(rules.Rules()) == 0 {
+		return nil, nil, fault.WithHint(fault.New(fault.Invalid, "no rule in %s can be used", strings.Join(paths, ", ")),
+			"riposte test says what is wrong with each")
+	}
+	return rules, refused, nil
 }
 
 // refused tells the first rules that can't be used.
@@ -119,6 +120,10 @@ func (r *root) heading(rule *replay.Rule) {
 func (r *root) samples(mark string, all []replay.Sample) {
 	indent := strings.Repeat(" ", len(mark))
 	for _, s := range all {
+		if s.Count > 0 {
+			r.correlated(mark, s)
+			continue
+		}
 		parts := []string{when(s.Time)}
 		for _, part := range []string{s.Account, s.Region, s.Event} {
 			if part != "" {
@@ -135,6 +140,25 @@ func (r *root) samples(mark string, all []replay.Sample) {
 	}
 }
 
+// correlated writes what a correlation found.
+func (r *root) correlated(mark string, s replay.Sample) {
+	indent := strings.Repeat(" ", len(mark))
+	until := ""
+	if s.Until.After(s.Time) {
+		until = " to " + when(s.Until)
+	}
+	r.line("%s%s%s, %s", mark, when(s.Time), until, count(s.Count, "event"))
+	if len(s.Matched) > 0 {
+		r.line("%s  of %s", indent, matched(s.Matched))
+	}
+	for _, key := range s.Events {
+		r.line("%s  in %s", indent, brief(key))
+	}
+	if more := s.Count - len(s.Events); more > 0 {
+		r.line("%s  and %s more", indent, number(more))
+	}
+}
+
 func matched(fields []finding.Matched) string {
 	all := make([]string, 0, len(fields))
 	for _, f := range fields {
@@ -147,6 +171,9 @@ func matched(fields []finding.Matched) string {
 func (r *root) records(c replay.Records) {
 	if c.Elsewhere > 0 {
 		r.line("%s of sources that no rule is asked of", count(c.Elsewhere, "event"))
+	}
+	if c.Forgotten > 0 {
+		r.line("%s left out by correlations, since there was too much to be kept", matches(c.Forgotten))
 	}
 	if c.Unreadable > 0 {
 		r.line("%s cannot be read:", count(c.Unreadable, "record"))

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/event"
 )
@@ -120,6 +121,49 @@ func (d *Diff) Take(_ context.Context, b event.Batch) error {
 		d.compare(before, after)
 	}
 	return nil
+}
+
+// End compares what the correlations of both sets found, when all events have been taken: two alerts are the same
+// if they are for one group and their windows overlap.
+func (d *Diff) End() {
+	before, after := d.old.end(), d.now.end()
+	d.match(after, before, func(c *Change, one found, both bool) {
+		switch {
+		case !both:
+			c.Added++
+			c.AddedSamples = d.keep(c.AddedSamples, one.sample)
+		case c.Was != "":
+			c.Changed++
+		default:
+			c.Kept++
+		}
+	})
+	d.match(before, after, func(c *Change, one found, both bool) {
+		if !both {
+			c.Removed++
+			c.RemovedSamples = d.keep(c.RemovedSamples, one.sample)
+		}
+	})
+	d.Forgotten = d.old.forgotten() + d.now.forgotten()
+}
+
+// match tells of each alert whether the others have one that is the same.
+func (d *Diff) match(all, others []found, tell func(c *Change, one found, both bool)) {
+	type whose struct {
+		change *Change
+		group  string
+	}
+	byGroup := map[whose][]found{}
+	for _, other := range others {
+		key := whose{d.changes[other.rule], other.group}
+		byGroup[key] = append(byGroup[key], other)
+	}
+	for _, one := range all {
+		c := d.changes[one.rule]
+		same := byGroup[whose{c, one.group}] // by time; those of one group and rule don't overlap much
+		first, _ := slices.BinarySearchFunc(same, one.from, func(other found, from time.Time) int { return other.sample.Until.Compare(from) })
+		tell(c, one, first < len(same) && !same[first].from.After(one.sample.Until))
+	}
 }
 
 // compare notes what both sets find in one event.

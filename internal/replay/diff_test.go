@@ -2,8 +2,10 @@ package replay_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -20,7 +22,11 @@ func rule(id, name, title, level, call string) string {
 
 func ruleset(t *testing.T, texts ...string) *replay.Ruleset {
 	t.Helper()
-	rules, err := sigma.Parse("rules.yaml", []byte(strings.ReplaceAll(strings.Join(texts, "---\n"), `id: ""`+"\n", "")))
+	read, err := sigma.ParseCollection("rules.yaml", []byte(strings.ReplaceAll(strings.Join(texts, "---\n"), `id: ""`+"\n", "")), sigma.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked, err := read.Link(time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +36,7 @@ func ruleset(t *testing.T, texts ...string) *replay.Ruleset {
 		}
 		return sigma.LogSource{}
 	}
-	set, err := replay.NewRuleset(rules, func(r *sigma.Rule) string { return r.Name }, of)
+	set, err := replay.NewRuleset(linked, func(h *sigma.Header) string { return h.Name }, of)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,6 +99,7 @@ func TestDiff(t *testing.T) {
 			if _, err := (&replay.Logs{Paths: []string{logs}}).Read(t.Context(), diff.Take); err != nil {
 				t.Fatal(err)
 			}
+			diff.End()
 			var got []string
 			for _, c := range diff.Changes() {
 				got = append(got, fmt.Sprintf("%s %s +%d -%d ~%d =%d", c.Name, c.State, c.Added, c.Removed, c.Changed, c.Kept))
@@ -105,6 +112,51 @@ func TestDiff(t *testing.T) {
 			}
 			if diff.Events != 4 {
 				t.Errorf("got %d events, want 4", diff.Events)
+			}
+		})
+	}
+}
+
+// counting is a correlation over calls of one name, by account, called many.
+func counting(gte int, call string) string {
+	return rule("", "call", "Call", "low", call) + fmt.Sprintf(
+		"---\ntitle: Many\nname: many\ncorrelation: {type: event_count, rules: [call], group-by: [recipientAccountId], timespan: 10m, condition: {gte: %d}}\n", gte)
+}
+
+func TestCorrelationsAreCompared(t *testing.T) {
+	t.Parallel()
+	// Two bursts of one call: of four at noon, of two at one.
+	var log strings.Builder
+	for i, at := range []string{"13:00:00", "12:00:00", "12:02:00", "13:00:30", "12:01:00", "12:00:00"} {
+		log.WriteString(strings.Replace(record(strconv.Itoa(i), "Again"), "12:00:00", at, 1))
+	}
+	log.WriteString(strings.Replace(record("0", "Again"), "12:00:00", "13:00:00", 1)) // delivered twice
+	logs := folder(t, map[string]string{"log.json": log.String()})
+	tests := []struct {
+		name     string
+		old, now string
+		want     []string
+	}{
+		{"the same", counting(2, "Again"), counting(2, "Again"), nil},
+		{"needs more", counting(2, "Again"), counting(3, "Again"), []string{"many +0 -1 =1"}},
+		{"needs less", counting(5, "Again"), counting(2, "Again"), []string{"many +2 -0 =0"}},
+		{"new", rule(second, "b", "B", "low", "Two"), counting(2, "Again"), []string{"many +2 -0 =0"}},
+		{"of no call", counting(2, "Again"), counting(2, "Never"), []string{"many +0 -2 =0"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			diff := replay.NewDiff(ruleset(t, test.old), ruleset(t, test.now), 9)
+			if _, err := (&replay.Logs{Paths: []string{logs}}).Read(t.Context(), diff.Take); err != nil {
+				t.Fatal(err)
+			}
+			diff.End()
+			var got []string
+			for _, c := range diff.Changes() {
+				got = append(got, fmt.Sprintf("%s +%d -%d =%d", c.Name, c.Added, c.Removed, c.Kept))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("changes (-want +got):\n%s", diff)
 			}
 		})
 	}

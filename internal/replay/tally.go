@@ -24,6 +24,8 @@ type Records struct {
 	Events int `json:"events"` // the rules were asked of
 	// Elsewhere are events of sources that no rule is asked of.
 	Elsewhere int `json:"elsewhere"`
+	// Forgotten counts what correlations had to leave out because there was too much to be kept.
+	Forgotten int `json:"forgotten,omitempty"`
 	// Unreadable counts the records that could not be read; Unread tells the first ones.
 	Unreadable int      `json:"unreadable"`
 	Unread     []Unread `json:"unread"`
@@ -84,6 +86,14 @@ func (t *Tally) Take(_ context.Context, b event.Batch) error {
 		}
 	}
 	return nil
+}
+
+// End adds what correlations found, when all events have been taken.
+func (t *Tally) End() {
+	for _, one := range t.rules.end() {
+		t.add(one)
+	}
+	t.Forgotten = t.rules.forgotten()
 }
 
 func (t *Tally) add(f found) {

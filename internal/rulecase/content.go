@@ -21,6 +21,8 @@ type Content struct {
 	Cases []Case
 	// Options are what rules need from their surroundings.
 	Options sigma.Options
+	// WithoutTests leaves the files of tests unread.
+	WithoutTests bool
 	// Library is what correlations and filters may refer to beyond the content itself. It isn't tested.
 	Library sigma.Collection
 	// Mistakes are what can't be read, by file and line. The rest of the files is there all the same.
@@ -79,6 +81,9 @@ func (c *Content) readOne(files fs.FS, named, prefix string) error {
 
 // file reads one file. Where it wasn't asked for by name and holds no rules, it is one of the others.
 func (c *Content) file(files fs.FS, file, prefix string, named bool) {
+	if c.WithoutTests && IsTest(file) {
+		return
+	}
 	name := prefix + file
 	text, err := readAll(files, file)
 	switch {

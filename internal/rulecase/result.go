@@ -16,6 +16,8 @@ type Result struct {
 	Case    string `json:"case,omitempty"`    // the test's name; "" where it is no test
 	Rule    string `json:"rule,omitempty"`    // the title of the rule or correlation
 	Problem string `json:"problem,omitempty"` // "" where all is as it should be
+	// Of is the rule, correlation or filter itself; nil where it isn't known.
+	Of *sigma.Header `json:"-"`
 }
 
 // Passed reports whether all is as it should be.
@@ -52,6 +54,9 @@ func (r Report) Failed() []Result {
 	}
 	return failed
 }
+
+// Mistakes takes an error of package sigma or document apart into the mistakes that it joins.
+func Mistakes(err error) []Result { return mistakesOf("", err) }
 
 // mistakesOf takes an error of a file's reader apart into the mistakes that it joins.
 func mistakesOf(file string, err error) []Result {

@@ -70,7 +70,7 @@ func (c *Content) Test() Report {
 	for _, s := range all {
 		h := s.header()
 		if lack := t.shown[h].lacks(s); lack != "" {
-			report.Untested = append(report.Untested, Result{File: h.File, Line: h.Line, Rule: h.Title, Problem: lack})
+			report.Untested = append(report.Untested, Result{File: h.File, Line: h.Line, Rule: h.Title, Problem: lack, Of: h})
 		}
 	}
 	return report
@@ -81,7 +81,7 @@ func (c *Content) Link() []Result {
 	all := c.linkable()
 	_, err := all.Link(time.Time{})
 	var mistakes []Result
-	for _, wrong := range mistakesOf("", err) {
+	for _, wrong := range Mistakes(err) {
 		mine := func(s subject) bool { return s.header().File == wrong.File }
 		if slices.ContainsFunc(c.subjects(), mine) {
 			mistakes = append(mistakes, wrong)
@@ -150,7 +150,7 @@ func (t *trial) test(c Case) Result {
 		result.Problem = err.Error()
 		return result
 	}
-	result.Rule = s.header().Title
+	result.Rule, result.Of = s.header().Title, s.header()
 	switch {
 	case s.correlation != nil:
 		result.Problem = t.correlate(c, s.correlation)
