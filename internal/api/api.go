@@ -44,7 +44,7 @@ type Options struct {
 	Board  *health.Board
 	// Replay reads a dead letter once more. It returns an error where the letter still can't be read.
 	Replay  func(ctx context.Context, letter event.Letter) error
-	Content Content
+	Content func() Content
 	// Fixed are protections that nobody can lift: what Riposte stands on, what the configuration protects.
 	Fixed []guardrail.Protection
 	// Events, SNS and Metrics are served as they are; nil ones aren't there. SNS proves itself by its
@@ -74,8 +74,11 @@ func New(o Options) *Server {
 	config.Components = &huma.Components{Schemas: huma.NewMapRegistry("#/components/schemas/", schemaName)}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"token": {Type: "http", Scheme: "bearer"}}
 	config.Security = []map[string][]string{{"token": {}}}
-	config.DocsPath = "" // documentation pages would load scripts from elsewhere
+	config.DocsPath = ""                            // documentation pages would load scripts from elsewhere
+	config.OpenAPIPath, config.SchemasPath = "", "" // plain serves the description, to who has a token
+	config.RejectUnknownQueryParameters = true      // a mistyped filter would give everything
 	config.CreateHooks = nil
+	config.Transformers = append(config.Transformers, withoutEcho)
 	s.api = humago.New(s.mux, config)
 	s.api.UseMiddleware(s.authenticate)
 	s.incidents()
@@ -88,9 +91,25 @@ func New(o Options) *Server {
 	return s
 }
 
+// longestEcho bounds how much of a wrong value a problem repeats, in bytes.
+const longestEcho = 200
+
+// withoutEcho keeps problems from repeating a whole body: who sent it has it, and it may hold secrets.
+func withoutEcho(_ huma.Context, _ string, body any) (any, error) {
+	if problem, is := body.(*huma.ErrorModel); is {
+		for _, wrong := range problem.Errors {
+			if text, is := wrong.Value.(string); !is || len(text) > longestEcho {
+				wrong.Value = nil
+			}
+		}
+	}
+	return body, nil
+}
+
 // ServeHTTP serves a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	w.Header().Set("Cache-Control", "no-store")
 	s.mux.ServeHTTP(w, r)
 }
@@ -122,6 +141,19 @@ func (s *Server) plain() {
 	if s.Metrics != nil {
 		s.mux.Handle("GET /metrics", s.only(auth.MetricsRead, s.Metrics))
 	}
+	s.mux.Handle("GET /openapi.json", s.only(auth.IncidentsRead, http.HandlerFunc(s.describe)))
+}
+
+// describe serves the OpenAPI description.
+func (s *Server) describe(w http.ResponseWriter, r *http.Request) {
+	text, err := s.Document()
+	if err != nil {
+		s.Logger.ErrorContext(r.Context(), "request failed", "operation", "openapi", "err", err.Error())
+		refuse(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/openapi+json")
+	_, _ = w.Write(text) // whoever asked is gone then
 }
 
 // ready answers 200 if every part works, otherwise 503. What is wrong is told to whoever has a token.
@@ -132,8 +164,10 @@ func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusServiceUnavailable
 	}
 	body := map[string]any{"ready": ready}
-	if who, err := s.Keeper.Who(r); err == nil && who.May(auth.IncidentsRead) {
-		body["parts"] = states
+	if r.Header.Get("Authorization") != "" { // a probe that names nobody is no failed attempt
+		if who, err := s.Keeper.Who(r); err == nil && who.May(auth.IncidentsRead) {
+			body["parts"] = states
+		}
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -148,12 +182,23 @@ func (s *Server) only(need auth.Permission, next http.Handler) http.Handler {
 			err = who.Check(need)
 		}
 		if err != nil {
-			status, detail := problemOf(err)
-			http.Error(w, detail, status)
+			refuse(w, err)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers as described operations do, where there is none: with a problem document (RFC 9457).
+func refuse(w http.ResponseWriter, err error) {
+	status, detail := problemOf(err)
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	problem := huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: detail}
+	_ = json.NewEncoder(w).Encode(problem) // whoever asked is gone then
 }
 
 type identityKey struct{}

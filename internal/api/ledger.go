@@ -9,6 +9,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/ledger"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/store"
@@ -54,7 +55,7 @@ func (s *Server) listLedger(ctx context.Context, _ auth.Identity, q *struct {
 	if q.Wait != "" {
 		parsed, err := time.ParseDuration(q.Wait)
 		if err != nil {
-			return nil, huma.Error400BadRequest("wait: not a duration such as 10s")
+			return nil, fault.New(fault.Invalid, "wait: %q is not a duration such as 10s", q.Wait)
 		}
 		wait = min(parsed, longestWait)
 	}

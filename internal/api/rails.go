@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/auth"
@@ -59,6 +60,9 @@ func (s *Server) freeze(ctx context.Context, who auth.Identity, in *struct{ Body
 	case f.Scope != guardrail.Everything:
 		f.ID += ":" + f.Value
 	}
+	if err := s.checkScope(ctx, f); err != nil {
+		return nil, err
+	}
 	if in.Body.For != "" {
 		d, err := time.ParseDuration(in.Body.For)
 		if err != nil || d <= 0 {
@@ -68,6 +72,42 @@ func (s *Server) freeze(ctx context.Context, who auth.Identity, in *struct{ Body
 	}
 	err := s.Store.SetFreeze(ctx, f, record.New(s.Now(), record.GuardrailChanged, who.Name, map[string]any{"set": "freeze", "freeze": f}))
 	return &Body[guardrail.Freeze]{Body: f}, err
+}
+
+// checkScope refuses a freeze of what there is none of: who mistypes a name must not believe it frozen.
+func (s *Server) checkScope(ctx context.Context, f guardrail.Freeze) error {
+	switch f.Scope {
+	case guardrail.OfAccount:
+		return checkAccount("value", f.Value)
+	case guardrail.OfPlaybook:
+		named := func(p Playbook) bool { return p.Name == f.Value }
+		books := s.Content().Playbooks
+		if slices.ContainsFunc(books, named) {
+			return nil
+		}
+		ran, err := s.Store.Runs(ctx, store.RunFilter{Playbook: f.Value, Limit: 1})
+		if err != nil || len(ran.Items) > 0 { // one that was removed may have runs in flight
+			return err
+		}
+		names := make([]string, 0, len(books))
+		for _, p := range books {
+			names = append(names, p.Name)
+		}
+		return fault.New(fault.Invalid, "there is no playbook %q; there are %s", f.Value, strings.Join(names, ", "))
+	case guardrail.Everything:
+	}
+	return nil
+}
+
+// accountDigits is how many digits an account's id has.
+const accountDigits = 12
+
+func checkAccount(key, id string) error {
+	notDigit := func(c rune) bool { return c < '0' || c > '9' }
+	if len(id) != accountDigits || strings.ContainsFunc(id, notDigit) {
+		return fault.New(fault.Invalid, "%s: %q is no account: its id has 12 digits", key, id)
+	}
+	return nil
 }
 
 func (s *Server) unfreeze(ctx context.Context, who auth.Identity, in *struct {
@@ -126,6 +166,9 @@ func checkProtection(p guardrail.Protection) error {
 	if p.Kind != "" && !slices.Contains(entity.Kinds(), p.Kind) {
 		return fault.New(fault.Invalid, "kind: %q is no kind of entity", p.Kind)
 	}
+	if p.Account != "" {
+		return checkAccount("account", p.Account)
+	}
 	return nil
 }
 
@@ -133,6 +176,9 @@ func (s *Server) unprotect(ctx context.Context, who auth.Identity, in *struct {
 	ID string `path:"id" maxLength:"300"`
 },
 ) (*Body[Done], error) {
+	if slices.ContainsFunc(s.Fixed, func(p guardrail.Protection) bool { return p.ID == in.ID }) {
+		return nil, fault.New(fault.Denied, "protection %s covers what Riposte stands on or the configuration protects; it can't be lifted here", in.ID)
+	}
 	err := s.Store.Unprotect(ctx, in.ID, record.New(s.Now(), record.GuardrailChanged, who.Name, map[string]any{"lifted": "protection", "id": in.ID}))
 	return &Body[Done]{Body: Done{Done: err == nil}}, err
 }

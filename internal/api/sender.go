@@ -25,8 +25,7 @@ func (s *Server) sender(next http.Handler) http.Handler {
 			return
 		}
 		if _, err := s.Keeper.CheckSignature(r.Header, body); err != nil {
-			status, detail := problemOf(err)
-			http.Error(w, detail, status)
+			refuse(w, err)
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))

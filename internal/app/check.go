@@ -40,16 +40,9 @@ func Check(c Config, paths []string) (Checked, error) {
 	var did Checked
 	var errs []error
 	for _, path := range paths {
-		books, err := holdsPlaybooks(path)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		if books {
-			c.Content.Playbooks = append(c.Content.Playbooks, path)
-		} else {
-			c.Content.Rules = append(c.Content.Rules, path)
-		}
+		rules, books, err := sorted(path)
+		c.Content.Rules, c.Content.Playbooks = append(c.Content.Rules, rules...), append(c.Content.Playbooks, books...)
+		errs = append(errs, err)
 	}
 	if _, _, err := c.actions(nil, courier.New(nil, time.Now)); err != nil {
 		errs = append(errs, err)
@@ -59,26 +52,44 @@ func Check(c Config, paths []string) (Checked, error) {
 	if err != nil {
 		return did, errors.Join(append(errs, err)...)
 	}
+	for _, name := range loaded.Unknown {
+		errs = append(errs, fault.New(fault.Invalid, "content.disabled: no rule and no playbook is called %q", name))
+	}
 	did.Rules, did.Playbooks = len(loaded.Detector.Rules()), len(loaded.Playbooks)
 	did.Cases, did.Untested, err = runCases(c.Content)
 	return did, errors.Join(append(errs, err)...)
 }
 
-// holdsPlaybooks tells by the first file of a path what it holds.
-func holdsPlaybooks(path string) (bool, error) {
+// sorted tells the rules below a path from the playbooks, file by file.
+func sorted(path string) (rules, books []string, err error) {
 	files, err := own(path)
 	if err != nil {
-		return false, fault.Wrap(fault.NotFound, err)
+		return nil, nil, fault.Wrap(fault.NotFound, err)
 	}
 	if len(files) == 0 {
-		return false, fault.New(fault.Invalid, "%s: there are no YAML files", path)
+		return nil, nil, fault.New(fault.Invalid, "%s: there are no YAML files", path)
 	}
-	for line := range strings.Lines(string(files[0].text)) {
-		if strings.HasPrefix(line, "playbook:") {
-			return true, nil
+	for _, file := range files {
+		if isPlaybook(file) {
+			books = append(books, file.name)
+		} else {
+			rules = append(rules, file.name)
 		}
 	}
-	return false, nil
+	return rules, books, nil
+}
+
+// isPlaybook tells by the file's folders and by its keys.
+func isPlaybook(file written) bool {
+	if slices.Contains(strings.Split(filepath.ToSlash(filepath.Dir(file.name)), "/"), "playbooks") {
+		return true
+	}
+	for line := range strings.Lines(string(file.text)) {
+		if strings.HasPrefix(line, "playbook:") {
+			return true
+		}
+	}
+	return false
 }
 
 // runCases runs the tests that stand beside the rules, and lists the rules that have none.
@@ -118,17 +129,25 @@ type place struct {
 	root  string
 }
 
-// places are the folders that hold rules with their tests.
+// places are the folders that hold rules with their tests, none within another.
 func places(c ContentConfig) []place {
 	var all []place
 	if c.Shipped {
 		all = append(all, place{content.Files, "rules"})
 	}
+	var folders []string
 	for _, path := range c.Rules {
 		if about, err := os.Stat(path); err == nil && !about.IsDir() {
 			path = filepath.Dir(path)
 		}
-		all = append(all, place{os.DirFS(path), "."})
+		folders = append(folders, filepath.Clean(path)+string(filepath.Separator))
+	}
+	slices.Sort(folders)
+	last := ""
+	for _, folder := range folders {
+		if last == "" || !strings.HasPrefix(folder, last) {
+			all, last = append(all, place{os.DirFS(folder), "."}), folder
+		}
 	}
 	return all
 }

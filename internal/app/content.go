@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,12 +32,15 @@ type Content struct {
 	Playbooks []*playbook.Playbook
 	// Off lists shipped playbooks that need actions which this installation doesn't have, and why.
 	Off []string
+	// Unknown lists what content.disabled names and nothing is called.
+	Unknown []string
 }
 
 // LoadContent reads and checks rules and playbooks: specs are the actions of this build, have those of this
 // installation. All mistakes are reported at once, by file, line and key.
 func LoadContent(c ContentConfig, specs, have []action.Spec) (*Content, error) {
-	rules, err := loadRules(c)
+	off := &disabled{names: c.Disabled, met: map[string]bool{}}
+	rules, err := loadRules(c, off)
 	loaded := &Content{}
 	var errs []error
 	if err != nil {
@@ -43,7 +48,8 @@ func LoadContent(c ContentConfig, specs, have []action.Spec) (*Content, error) {
 	} else if loaded.Detector, err = detect.New(rules); err != nil {
 		errs = append(errs, err)
 	}
-	books, err := loadPlaybooks(c)
+	books, err := loadPlaybooks(c, off)
+	loaded.Unknown = off.unknown()
 	if err != nil {
 		errs = append(errs, err)
 	}
@@ -87,7 +93,27 @@ type written struct {
 	shipped bool
 }
 
-func loadRules(c ContentConfig) ([]*sigma.Rule, error) {
+// disabled are the names of what is off. It notes which of them something has.
+type disabled struct {
+	names []string
+	met   map[string]bool
+}
+
+func (d *disabled) has(names ...string) bool {
+	is := false
+	for _, name := range names {
+		if slices.Contains(d.names, name) {
+			d.met[name], is = true, true
+		}
+	}
+	return is
+}
+
+func (d *disabled) unknown() []string {
+	return slices.DeleteFunc(slices.Clone(d.names), func(name string) bool { return d.met[name] })
+}
+
+func loadRules(c ContentConfig, off *disabled) ([]*sigma.Rule, error) {
 	files, err := gather(c, "rules", c.Rules)
 	if err != nil {
 		return nil, err
@@ -111,9 +137,7 @@ func loadRules(c ContentConfig) ([]*sigma.Rule, error) {
 			rules = append(rules, rule)
 		}
 	}
-	rules = slices.DeleteFunc(rules, func(r *sigma.Rule) bool {
-		return slices.Contains(c.Disabled, r.ID) || slices.Contains(c.Disabled, detect.Name(r))
-	})
+	rules = slices.DeleteFunc(rules, func(r *sigma.Rule) bool { return off.has(r.ID, detect.Name(r)) })
 	return rules, errors.Join(errs...)
 }
 
@@ -126,7 +150,7 @@ type book struct {
 	shipped bool
 }
 
-func loadPlaybooks(c ContentConfig) ([]book, error) {
+func loadPlaybooks(c ContentConfig, off *disabled) ([]book, error) {
 	files, err := gather(c, "playbooks", c.Playbooks)
 	if err != nil {
 		return nil, err
@@ -142,7 +166,7 @@ func loadPlaybooks(c ContentConfig) ([]book, error) {
 		same := func(other book) bool { return other.Name == parsed.Name }
 		at := slices.IndexFunc(books, same)
 		switch {
-		case slices.Contains(c.Disabled, parsed.Name):
+		case off.has(parsed.Name):
 		case at < 0:
 			books = append(books, book{parsed, file.shipped})
 		case books[at].shipped && !file.shipped:
@@ -191,18 +215,23 @@ func own(path string) ([]written, error) {
 	return walk(os.DirFS(filepath.Dir(path)), filepath.Base(path), filepath.Dir(path)+"/")
 }
 
-// walk reads the YAML files below a folder that aren't tests.
+// walk reads the YAML files below a folder that aren't tests. What is hidden is passed over, such as the
+// folder in which a volume of Kubernetes holds every file once more.
 func walk(files fs.FS, root, prefix string) ([]written, error) {
 	var found []written
 	err := fs.WalkDir(files, root, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+		hidden := path != root && strings.HasPrefix(entry.Name(), ".")
+		switch {
+		case err == nil && entry.IsDir() && hidden:
+			return fs.SkipDir
+		case err != nil || entry.IsDir() || hidden:
 			return err
 		}
 		extension := filepath.Ext(path)
 		if extension != ".yaml" && extension != ".yml" || rulecase.IsTest(path) {
 			return nil
 		}
-		if about, err := entry.Info(); err != nil || about.Size() > largestFile {
+		if about, err := fs.Stat(files, path); err != nil || about.Size() > largestFile {
 			return fmt.Errorf("%s%s: over %d bytes, or unreadable: %w", prefix, path, largestFile, err)
 		}
 		text, err := fs.ReadFile(files, path)
@@ -213,6 +242,28 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 		return nil, fmt.Errorf("read %s%s: %w", prefix, root, err)
 	}
 	return found, nil
+}
+
+// paths are the files and folders of one's own that content comes from.
+func (c ContentConfig) paths() []string { return slices.Concat(c.Rules, c.Playbooks) }
+
+// Hash identifies the content by all of its rules and playbooks.
+func (c *Content) Hash() string {
+	var parts []string
+	for _, rule := range c.Detector.Rules() {
+		parts = append(parts, "rule "+rule.Name+" "+rule.Hash)
+	}
+	for _, p := range c.Playbooks {
+		parts = append(parts, "playbook "+p.Name+" "+p.Hash)
+	}
+	slices.Sort(parts)
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// summary is the content as the ledger tells it.
+func (c *Content) summary() map[string]any {
+	return map[string]any{"hash": c.Hash(), "rules": len(c.Detector.Rules()), "playbooks": len(c.Playbooks)}
 }
 
 // described is the content as the API tells it.

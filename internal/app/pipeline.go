@@ -13,7 +13,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/awslog"
 	"github.com/riposte-sec/riposte/internal/channel"
-	"github.com/riposte-sec/riposte/internal/detect"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/guardrail"
@@ -26,25 +25,32 @@ import (
 // pipeline is the way of a batch of events, from the intake to the runs that it starts: detect, decide and
 // keep in one transaction, start. It is an event.Sink.
 type pipeline struct {
-	detector *detect.Detector
-	triage   *triage.Engine
-	starter  respond.Starter
-	newID    func() string
-	observe  func(took time.Duration)
-	logger   *slog.Logger
-	tracer   trace.Tracer
+	content func() *Content
+	triage  *triage.Engine
+	store   *store.Store
+	starter respond.Starter
+	newID   func() string
+	observe func(took time.Duration)
+	logger  *slog.Logger
+	tracer  trace.Tracer
 }
 
 func (p *pipeline) take(ctx context.Context, b event.Batch) error {
 	ctx, span := p.tracer.Start(ctx, "decide", trace.WithAttributes(attribute.Int("events", len(b.Events))))
 	defer span.End()
 	began := time.Now()
-	found, letters := p.detector.Detect(b.Events)
+	found, letters := p.content().Detector.Detect(b.Events)
 	for i := range letters {
 		letters[i].ID = p.newID()
 	}
-	decisions, err := p.triage.Decide(ctx, triage.Batch{
-		Findings: found, Events: byKey(b.Events), Letters: append(b.Letters, letters...),
+	batch := triage.Batch{Findings: found, Events: byKey(b.Events), Letters: append(b.Letters, letters...)}
+	if len(batch.Findings) == 0 && len(batch.Letters) == 0 {
+		return nil
+	}
+	var decisions []run.Decision
+	err := p.store.Update(ctx, func(tx *store.Tx) (err error) {
+		decisions, err = p.triage.Decide(ctx, tx, batch)
+		return err
 	})
 	if err != nil {
 		return err
@@ -71,13 +77,6 @@ func byKey(events []event.Event) map[string]event.Event {
 		keyed[ev.Key] = ev
 	}
 	return keyed
-}
-
-// inStore lets triage decide within one transaction of the store.
-func inStore(s *store.Store) triage.Store {
-	return func(ctx context.Context, work func(triage.Tx) error) error {
-		return s.Update(ctx, func(tx *store.Tx) error { return work(tx) })
-	}
 }
 
 // starter starts legs on the durable engine.

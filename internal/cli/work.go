@@ -375,6 +375,11 @@ func (r *root) status() *cobra.Command {
 				rows = append(rows, []string{p.Name, works, when(p.Since), orDash(p.Error)})
 			}
 			r.table([]string{"PART", "STATE", "SINCE (UTC)", "WHY"}, rows)
+			for _, p := range parts.Items {
+				if brief(p.Error) != p.Error {
+					r.line("\n%s: %s", p.Name, p.Error)
+				}
+			}
 		})
 	})
 }

@@ -9,8 +9,8 @@ import (
 const pruned = 500
 
 // Prune throws away raw events that were received before a time and are not behind an incident that is
-// still open, and dead letters of that age. Findings, incidents and the ledger stay. It returns how many
-// rows went.
+// still open, dead letters of that age, and when findings of that age saw their entities. Findings,
+// incidents and the ledger stay. It returns how many rows went.
 func (s *Store) Prune(ctx context.Context, before time.Time) (int, error) {
 	total := 0
 	for {
@@ -39,6 +39,10 @@ func (tx *Tx) prune(ctx context.Context, before int64) (int, error) {
 			return 0, err
 		}
 	}
+	names, err := tx.pruneNames(ctx, before)
+	if err != nil {
+		return 0, err
+	}
 	letters, err := tx.q.OldLetters(ctx, before, pruned)
 	if err != nil {
 		return 0, tx.check("look for old dead letters", err)
@@ -48,5 +52,16 @@ func (tx *Tx) prune(ctx context.Context, before int64) (int, error) {
 			return 0, tx.check("delete dead letter", err)
 		}
 	}
-	return len(events) + len(letters), nil
+	return len(events) + len(letters) + names, nil
+}
+
+// pruneNames forgets when old findings saw their entities: nothing that comes now is near them in time.
+func (tx *Tx) pruneNames(ctx context.Context, before int64) (int, error) {
+	gone, err := tx.db.ExecContext(ctx, `DELETE FROM finding_names WHERE (name, finding) IN (
+		SELECT name, finding FROM finding_names WHERE last_seen < $1 ORDER BY last_seen LIMIT $2)`, before, pruned)
+	if err != nil {
+		return 0, tx.check("forget what old findings saw", err)
+	}
+	rows, err := gone.RowsAffected()
+	return int(rows), tx.check("forget what old findings saw", err)
 }

@@ -155,6 +155,9 @@ func problem(answer *http.Response) error {
 		}
 		detail = strings.Join(parts, "; ")
 	}
+	if detail == "" {
+		detail = "the server answered " + answer.Status
+	}
 	kind, hint := kindOf(answer.StatusCode)
 	return fault.WithHint(fault.New(kind, "%s", detail), hint)
 }

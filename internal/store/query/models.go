@@ -50,6 +50,13 @@ type FindingEvent struct {
 	Event   string
 }
 
+type FindingName struct {
+	Name      string
+	Finding   string
+	FirstSeen int64
+	LastSeen  int64
+}
+
 type Freeze struct {
 	ID   string
 	Body string
@@ -75,7 +82,6 @@ type IncidentName struct {
 	Name     string
 	Opened   int64
 	Incident string
-	Active   bool
 }
 
 type LedgerEntry struct {

@@ -25,14 +25,23 @@ CREATE INDEX incidents_merged ON incidents (merged_into) WHERE merged_into <> ''
 
 -- What an incident can be found by: the key of each of its entities, and its id alone.
 CREATE TABLE incident_names (
-    name     TEXT    NOT NULL,
-    opened   BIGINT  NOT NULL, -- the incident's
-    incident TEXT    NOT NULL,
-    active   BOOLEAN NOT NULL, -- the incident is open or contained
+    name     TEXT   NOT NULL,
+    opened   BIGINT NOT NULL, -- the incident's
+    incident TEXT   NOT NULL,
     PRIMARY KEY (name, opened, incident)
 );
-CREATE INDEX incident_names_active ON incident_names (name) WHERE active;
 CREATE INDEX incident_names_incident ON incident_names (incident);
+
+-- When each finding saw the entities by which findings are grouped.
+CREATE TABLE finding_names (
+    name       TEXT   NOT NULL,
+    finding    TEXT   NOT NULL,
+    first_seen BIGINT NOT NULL,
+    last_seen  BIGINT NOT NULL,
+    PRIMARY KEY (name, finding)
+);
+CREATE INDEX finding_names_seen ON finding_names (name, last_seen);
+CREATE INDEX finding_names_old ON finding_names (last_seen);
 
 CREATE TABLE findings (
     id          TEXT   NOT NULL PRIMARY KEY,
