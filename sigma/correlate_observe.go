@@ -3,6 +3,7 @@ package sigma
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"math"
 	"slices"
 	"strconv"
@@ -192,6 +193,19 @@ func listed(texts []string) string {
 		out = appendQuoted(out, text)
 	}
 	return string(append(out, ']'))
+}
+
+// Named gives the values of group-by by name, of a group as [Observation] has it.
+func (c *Correlation) Named(group string) map[string]string {
+	var values []string
+	if json.Unmarshal([]byte(group), &values) != nil || len(values) != len(c.GroupBy) {
+		return nil
+	}
+	named := make(map[string]string, len(values))
+	for i, name := range c.GroupBy {
+		named[name] = values[i]
+	}
+	return named
 }
 
 // Alert is that a correlation's condition holds for a group, at one or more ends of windows within one span of

@@ -70,6 +70,15 @@ type Correlation struct {
 	lag          int64         // nanoseconds by which alerts of its inputs may come later than events
 }
 
+// Inputs are the keys of the rules and correlations that a linked correlation refers to.
+func (c *Correlation) Inputs() []string {
+	keys := make([]string, len(c.inputs))
+	for i, in := range c.inputs {
+		keys[i] = in.key
+	}
+	return keys
+}
+
 // correlation reads the keys of a correlation.
 func (d *document) correlation(top *yaml.Node, entries []entry, hash string) *Correlation {
 	c := &Correlation{Header: Header{File: d.file, Line: d.before + top.Line, Hash: hash}}

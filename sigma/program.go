@@ -143,6 +143,9 @@ func (c *compiler) field(name string) (int32, error) {
 
 // add compiles an item.
 func (c *compiler) add(it *item) error {
+	if it.modifiers.element {
+		return errBeyond
+	}
 	for i := range it.atoms {
 		if it.form(&it.atoms[i]) == formUnknown {
 			return errBeyond

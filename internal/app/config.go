@@ -4,20 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/channel"
 	"github.com/riposte-sec/riposte/internal/config"
-	"github.com/riposte-sec/riposte/internal/document"
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/expr"
-	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/internal/provider/email"
@@ -191,91 +186,6 @@ func (c *Config) relativeTo(folder string) {
 	}
 }
 
-// keyed is a mistake in the configuration, by the key that has it.
-type keyed struct {
-	key    string
-	reason string
-}
-
-func (k *keyed) Error() string { return k.key + ": " + k.reason }
-
-func wrong(key, format string, args ...any) error {
-	return fault.Wrap(fault.Invalid, &keyed{key: key, reason: fmt.Sprintf(format, args...)})
-}
-
-// locate adds file and line to mistakes that know their key.
-func locate(path string, err error) error {
-	if err == nil {
-		return nil
-	}
-	text, reading := os.ReadFile(path) //nolint:gosec // the operator's configuration, read before
-	if reading != nil {
-		return err
-	}
-	doc, parsing := document.Parse(path, text)
-	if parsing != nil {
-		return err
-	}
-	var all []error
-	for _, one := range split(err) {
-		if mistake, ok := errors.AsType[*keyed](one); ok {
-			one = doc.Errorf(mistake.key, "%s", mistake.reason)
-		}
-		all = append(all, one)
-	}
-	return errors.Join(all...)
-}
-
-func split(err error) []error {
-	if many, ok := err.(interface{ Unwrap() []error }); ok {
-		return many.Unwrap()
-	}
-	return []error{err}
-}
-
-// check finds mistakes that no other package would.
-func (c *Config) check() error {
-	var errs []error
-	fail := func(key, format string, args ...any) { errs = append(errs, wrong(key, format, args...)) }
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		fail("listen", "%q is not an address such as 127.0.0.1:8473", c.Listen)
-	}
-	if (c.TLS.Certificate == "") != (c.TLS.Key == "") {
-		fail("tls", "certificate and key go together")
-	}
-	if _, err := run.ParseAutonomy(c.Respond.Autonomy); err != nil {
-		fail("respond.autonomy", "%v", err)
-	}
-	if c.Log.Format != "text" && c.Log.Format != "json" {
-		fail("log.format", "%q is neither text nor json", c.Log.Format)
-	}
-	if c.Triage.Window <= 0 || c.Triage.Window > 7*24*time.Hour {
-		fail("triage.window", "%s is not between 1s and 168h", c.Triage.Window)
-	}
-	if c.Store.Retention < 24*time.Hour {
-		fail("store.retention", "%s is less than a day", c.Store.Retention)
-	}
-	if _, known := c.Channels[c.Respond.Announce]; !known {
-		fail("respond.announce", "%q is no channel; channels are %s", c.Respond.Announce, strings.Join(names(c.Channels), ", "))
-	}
-	if len(c.Sources.Queues) > 0 && !c.AWS.Enabled {
-		fail("sources.queues", "queues are read with AWS's credentials: set aws.enabled")
-	}
-	_, err := c.suppressions()
-	errs = append(errs, err)
-	_, err = c.protections(time.Time{})
-	return errors.Join(append(errs, err)...)
-}
-
-func names(channels channel.Config) []string {
-	all := make([]string, 0, len(channels))
-	for name := range channels {
-		all = append(all, name)
-	}
-	slices.Sort(all)
-	return all
-}
-
 // longestSuppression keeps anybody from silencing findings for good.
 const longestSuppression = 366 * 24 * time.Hour
 
@@ -312,6 +222,9 @@ func (c *Config) protections(now time.Time) ([]guardrail.Protection, error) {
 		}
 		if p.Kind != "" && !slices.Contains(entity.Kinds(), entity.Kind(p.Kind)) {
 			errs = append(errs, wrong(key+".kind", "%q is no kind of entity", p.Kind))
+		}
+		if p.Account != "" && !aws.IsAccount(p.Account) {
+			errs = append(errs, wrong(key+".account", "%q is no account: its id has 12 digits", p.Account))
 		}
 		made = append(made, guardrail.Protection{
 			ID: fmt.Sprintf("config-%d", i), Kind: entity.Kind(p.Kind), Name: p.Name, ARN: p.ARN, Account: p.Account, Tag: p.Tag,

@@ -56,7 +56,10 @@ func New(channels Config, actions []action.Action) (*Notify, error) {
 
 func (n *Notify) check(t Target) error {
 	known, ok := n.actions[t.Use]
-	if !ok {
+	switch {
+	case !ok && len(n.actions) == 0:
+		return fault.New(fault.Invalid, "%q is no action that notifies: configure its provider", t.Use)
+	case !ok:
 		return fault.New(fault.Invalid, "%q is no action that notifies; there are %s", t.Use,
 			strings.Join(slices.Sorted(maps.Keys(n.actions)), ", "))
 	}

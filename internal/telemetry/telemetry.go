@@ -3,6 +3,7 @@ package telemetry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -33,13 +34,25 @@ type Config struct {
 	Share float64 `yaml:"share"`
 }
 
+// Check finds what is wrong. Errors are Invalid and name the key.
+func (c Config) Check() error {
+	var errs []error
+	if parsed, err := url.Parse(c.Traces); c.Traces != "" && (err != nil || parsed.Host == "") {
+		errs = append(errs, fmt.Errorf("telemetry.traces: %q is not a URL such as http://localhost:4318", c.Traces))
+	}
+	if !(c.Share >= 0 && c.Share <= 1) { // nor is what is no number
+		errs = append(errs, fmt.Errorf("telemetry.share: %v is not from 0 to 1", c.Share))
+	}
+	return fault.Wrap(fault.Invalid, errors.Join(errs...))
+}
+
 // Trace starts sending traces. The returned function sends what is left and stops.
 func Trace(ctx context.Context, c Config, version, node string) (func(context.Context) error, error) {
 	if c.Traces == "" {
 		return func(context.Context) error { return nil }, nil
 	}
-	if parsed, err := url.Parse(c.Traces); err != nil || parsed.Host == "" {
-		return nil, fault.New(fault.Invalid, "telemetry.traces: %q is not a URL such as http://localhost:4318", c.Traces)
+	if err := c.Check(); err != nil {
+		return nil, err
 	}
 	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(c.Traces))
 	if err != nil {

@@ -3,9 +3,12 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +44,25 @@ type Config struct {
 	ExternalID secret.Secret `yaml:"external_id"`
 	// Accounts bounds the accounts in which Riposte acts; empty is any that can be reached.
 	Accounts []string `yaml:"accounts"`
+}
+
+// IsAccount reports whether a text is an account's id: 12 digits.
+func IsAccount(text string) bool { return accountForm.MatchString(text) }
+
+var accountForm = regexp.MustCompile(`^\d{12}$`)
+
+// Check finds what is wrong without asking AWS. Errors name the key.
+func (o Config) Check() error {
+	var errs []error
+	for i, account := range o.Accounts {
+		if !IsAccount(account) {
+			errs = append(errs, fmt.Errorf("aws.accounts[%d]: %q is no account: its id has 12 digits", i, account))
+		}
+	}
+	if parsed, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || parsed.Host == "") {
+		errs = append(errs, fmt.Errorf("aws.endpoint: %q is not a URL such as http://127.0.0.1:5000", o.Endpoint))
+	}
+	return fault.Wrap(fault.Invalid, errors.Join(errs...))
 }
 
 // attempts is how often the SDK tries one call; the runner tries again on top, and journals it.
@@ -212,12 +234,19 @@ func (c *Cloud) Own() []string {
 	return patterns
 }
 
-// Stands lists what Riposte itself stands on at AWS, for protection: its principal and the role it assumes.
+// instanceForm is an instance's id. A session of an instance's role is named by it.
+var instanceForm = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+
+// Stands lists what Riposte itself stands on at AWS, for protection: its principal, the instance that it runs
+// on where its role is the instance's, and the role it assumes.
 func (c *Cloud) Stands() []entity.Entity {
 	var own []entity.Entity
 	if parsed, err := arn.Parse(c.self.ARN); err == nil {
 		if role, ok := cutSession(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.Role, ID: role, Account: c.self.Account})
+			if session := parsed.Resource[strings.LastIndexByte(parsed.Resource, '/')+1:]; instanceForm.MatchString(session) {
+				own = append(own, entity.Entity{Kind: entity.Instance, ID: session, Account: c.self.Account})
+			}
 		}
 		if user, ok := cutUser(parsed.Resource); ok {
 			own = append(own, entity.Entity{Kind: entity.User, ID: user, Account: c.self.Account})

@@ -29,6 +29,7 @@ type Effect struct {
 type Event struct {
 	Key      string
 	Received int64
+	Kept     int64
 	Body     string
 	Raw      []byte
 }
@@ -119,6 +120,17 @@ type Letter struct {
 type Node struct {
 	Node string
 	Beat int64
+}
+
+type Observation struct {
+	ID    string
+	State string
+	Grp   string
+	Key   string
+	At    int64
+	Due   int64
+	Until int64
+	Body  string
 }
 
 type PlaybookVersion struct {

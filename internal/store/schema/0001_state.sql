@@ -61,11 +61,27 @@ CREATE INDEX findings_suppressed ON findings (received, id) WHERE suppressed <> 
 CREATE TABLE events (
     key      TEXT   NOT NULL PRIMARY KEY,
     received BIGINT NOT NULL,
+    kept     BIGINT NOT NULL, -- until when it stays without a finding, for correlations; 0 where a finding came first
     body     TEXT   NOT NULL,
     raw      BYTEA  NOT NULL
 );
-
 CREATE INDEX events_received ON events (received);
+CREATE INDEX events_kept ON events (kept) WHERE kept > 0;
+
+-- What correlations have seen, as long as it is of use.
+CREATE TABLE observations (
+    id    TEXT   NOT NULL PRIMARY KEY, -- digest of all that makes it itself
+    state TEXT   NOT NULL,             -- the correlation, with its text
+    grp   TEXT   NOT NULL,             -- digest of key
+    key   TEXT   NOT NULL,             -- the values of group-by
+    at    BIGINT NOT NULL,             -- nanoseconds since 1970
+    due   BIGINT NOT NULL,             -- when its windows are to be judged, 0 for not any more
+    until BIGINT NOT NULL,
+    body  TEXT   NOT NULL
+);
+CREATE INDEX observations_group ON observations (state, grp, at);
+CREATE INDEX observations_due ON observations (due) WHERE due > 0;
+CREATE INDEX observations_until ON observations (until);
 
 CREATE TABLE finding_events (
     finding TEXT NOT NULL,
