@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/riposte-sec/riposte/sigma"
 	"github.com/riposte-sec/riposte/sigma/conformance"
@@ -21,13 +22,15 @@ var program = flag.String("engine", "", "command that reads requests and writes 
 const adapterOf = "RIPOSTE_CONFORMANCE_ENGINE"
 
 // leastCases is how many expectations the suite must hold, so that it can't be emptied unnoticed.
-const leastCases = 900
+const leastCases = 1500
 
 // engines are our own implementations.
 func engines() map[string]func() conformance.Engine {
+	made := func(compile func(rules []*sigma.Rule) (evaluator, error)) func() conformance.Engine {
+		return func() conformance.Engine { return &engine{compile: compile} }
+	}
 	return map[string]func() conformance.Engine{
-		"interpreter": func() conformance.Engine { return &engine{hits: alone} },
-		"set":         func() conformance.Engine { return &engine{hits: together} },
+		"interpreter": made(alone), "set": made(together), "compiled": made(compiled),
 	}
 }
 
@@ -42,56 +45,98 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
+// evaluator tells which rules match an event of a source.
+type evaluator func(event []byte, s conformance.Source) ([]sigma.Hit, error)
+
+// alone asks each rule by itself.
+func alone(rules []*sigma.Rule) (evaluator, error) {
+	return func(event []byte, s conformance.Source) ([]sigma.Hit, error) {
+		parsed, err := sigma.ParseEvent(event)
+		if err != nil {
+			return nil, err
+		}
+		var hits []sigma.Hit
+		for _, r := range rules {
+			if m, ok := r.Match(parsed); ok && r.LogSource.Covers(s.Product, s.Service, s.Category) {
+				hits = append(hits, sigma.Hit{Rule: r, Match: m})
+			}
+		}
+		return hits, nil
+	}, nil
+}
+
+// together asks a set of the rules.
+func together(rules []*sigma.Rule) (evaluator, error) {
+	set, err := sigma.NewSet(rules)
+	return func(event []byte, s conformance.Source) ([]sigma.Hit, error) {
+		parsed, err := sigma.ParseEvent(event)
+		if err != nil {
+			return nil, err
+		}
+		return set.Evaluate(parsed, s.Product, s.Service, s.Category), nil
+	}, err
+}
+
+// compiled asks the compiled engine.
+func compiled(rules []*sigma.Rule) (evaluator, error) {
+	e, err := sigma.Compile(rules)
+	return func(event []byte, s conformance.Source) ([]sigma.Hit, error) {
+		return e.Evaluate(event, s.Product, s.Service, s.Category)
+	}, err
+}
+
 // engine is an implementation of ours.
 type engine struct {
-	rules []*sigma.Rule
-	hits  func(rules []*sigma.Rule, e *sigma.Event, s conformance.Source) (bool, error)
+	compile  func(rules []*sigma.Rule) (evaluator, error)
+	linked   *sigma.Linked
+	evaluate evaluator
 }
 
 // Load reads documents.
 func (e *engine) Load(documents string, placeholders map[string][]string) error {
-	rules, err := sigma.ParseWith("case.yml", []byte(documents), sigma.Options{Placeholders: placeholders})
+	c, err := sigma.ParseCollection("case.yml", []byte(documents), sigma.Options{Placeholders: placeholders})
 	if err == nil {
-		_, err = sigma.NewSet(rules)
+		e.linked, err = c.Link(time.Date(2024, 5, 6, 7, 0, 0, 0, time.UTC))
+	}
+	if err == nil {
+		e.evaluate, err = e.compile(e.linked.Rules)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", conformance.ErrRefused, err)
 	}
-	e.rules = rules
 	return nil
 }
 
 // Match asks the rules.
 func (e *engine) Match(event string, s conformance.Source) (bool, error) {
-	parsed, err := sigma.ParseEvent([]byte(event))
-	if err != nil {
-		return false, err
-	}
-	return e.hits(e.rules, parsed, s)
+	hits, err := e.evaluate([]byte(event), s)
+	return len(hits) > 0, err
 }
 
-// Correlate is not there yet.
-func (e *engine) Correlate([]conformance.Arrival) ([]conformance.Alert, error) {
-	return nil, fmt.Errorf("%w: correlations", conformance.ErrUnsupported)
-}
-
-// alone asks each rule by itself.
-func alone(rules []*sigma.Rule, e *sigma.Event, s conformance.Source) (bool, error) {
-	for _, r := range rules {
-		if _, ok := r.Match(e); ok && r.LogSource.Covers(s.Product, s.Service, s.Category) {
-			return true, nil
+// Correlate asks the correlations.
+func (e *engine) Correlate(stream []conformance.Arrival) ([]conformance.Alert, error) {
+	correlator := sigma.NewCorrelator(e.linked, sigma.CorrelatorOptions{})
+	var all []sigma.Alert
+	for _, a := range stream {
+		hits, err := e.evaluate([]byte(a.Event), a.Source)
+		if err != nil {
+			return nil, err
 		}
+		parsed, err := sigma.ParseEvent([]byte(a.Event))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, correlator.Observe(hits, parsed, a.ID, a.Time)...)
 	}
-	return false, nil
-}
-
-// together asks a set of the rules.
-func together(rules []*sigma.Rule, e *sigma.Event, s conformance.Source) (bool, error) {
-	set, err := sigma.NewSet(rules)
-	if err != nil {
-		return false, err
+	var alerts []conformance.Alert
+	seen := make(map[string]bool) // an alert is told again when it is final
+	for _, a := range append(all, correlator.Flush()...) {
+		if !seen[a.Key()] && !a.Correlation.Quiet {
+			alerts = append(alerts, conformance.Alert{By: a.Correlation.Name, Group: a.Values})
+		}
+		seen[a.Key()] = true
 	}
-	return len(set.Evaluate(e, s.Product, s.Service, s.Category)) > 0, nil
+	return alerts, nil
 }
 
 func suite(t *testing.T) []conformance.Topic {

@@ -14,6 +14,7 @@ import (
 	"io"
 	"io/fs"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -68,6 +69,8 @@ type Source struct {
 
 // Arrival is one event of a stream.
 type Arrival struct {
+	// ID identifies the event: two arrivals with one are the same. Without one each is an event of its own.
+	ID     string    `json:"id"     yaml:"id"`
 	Time   time.Time `json:"time"   yaml:"time"` // when it happened
 	Event  string    `json:"event"  yaml:"event"`
 	Source Source    `json:"source" yaml:"source"`
@@ -87,6 +90,7 @@ type file struct {
 	Topic        string              `yaml:"topic"`
 	About        string              `yaml:"about"`
 	Choice       string              `yaml:"choice"`
+	Base         string              `yaml:"base"`
 	Source       Source              `yaml:"source"`
 	Placeholders map[string][]string `yaml:"placeholders"`
 	Cases        []written           `yaml:"cases"`
@@ -192,6 +196,9 @@ func (f *file) complete(w *written) (Case, error) {
 		if c.Stream[i].Source == (Source{}) {
 			c.Stream[i].Source = c.Source
 		}
+		if c.Stream[i].ID == "" {
+			c.Stream[i].ID = "arrival " + strconv.Itoa(i+1)
+		}
 	}
 	given := 0
 	for _, text := range []string{w.Rule, w.Detection, c.Documents} {
@@ -207,6 +214,9 @@ func (f *file) complete(w *written) (Case, error) {
 		c.Documents = w.Rule
 	case w.Detection != "":
 		c.Documents = whole(f.Topic, c.Name, w.Detection)
+	}
+	if f.Base != "" {
+		c.Documents = strings.TrimRight(f.Base, "\n") + "\n---\n" + c.Documents
 	}
 	return c, c.check()
 }
