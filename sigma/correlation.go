@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -68,6 +69,19 @@ type Correlation struct {
 	referred     bool          // by another correlation, since Link
 	depth        int           // of the chain of correlations below
 	lag          int64         // nanoseconds by which alerts of its inputs may come later than events
+}
+
+// Least is how many observations of one group the condition needs at least to hold, 1 where that can't be said.
+func (c *Correlation) Least() int {
+	least := 1.0
+	if c.Type == EventCount || c.Type == ValueCount {
+		for _, b := range c.bounds {
+			if b.operator == atLeast || b.operator == greater || b.operator == equals {
+				least = max(least, b.value)
+			}
+		}
+	}
+	return int(min(least, math.MaxInt32))
 }
 
 // Inputs are the keys of the rules and correlations that a linked correlation refers to.

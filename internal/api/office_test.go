@@ -141,6 +141,10 @@ func newOffice(tb testing.TB, changes ...func(*api.Options)) *office {
 			return err
 		},
 		Content: func() api.Content { return content },
+		Sources: func(ctx context.Context) ([]api.Source, error) {
+			seen, err := o.SeenSources(ctx)
+			return make([]api.Source, len(seen)), err
+		},
 		Fixed:   []guardrail.Protection{{ID: "own-role-riposte", Kind: entity.Role, Name: "riposte", Reason: "Riposte itself stands on it", Own: true}},
 		Events:  push.Events(o.sink, func(r *http.Request) string { return "http:" + r.RemoteAddr }, quiet),
 		SNS:     http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }),

@@ -1,7 +1,7 @@
 // Package app wires the parts of Riposte into one process.
 //
 // The way of one event: a source reads it, ingest checks and deduplicates it, detect makes findings of it,
-// triage decides them, store keeps the decision, respond carries out the runs.
+// correlate those of several events together, triage decides them, store keeps the decision, respond carries out the runs.
 package app
 
 import (
@@ -25,6 +25,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/api"
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/channel"
+	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -64,10 +65,12 @@ type App struct {
 	cloud    *aws.Cloud // nil where AWS isn't enabled
 	queues   []*aws.Queue
 	intake   *ingest.Intake
+	register *register
 	runner   *respond.Runner
 	durable  *durable.Engine
 	board    *health.Board
 	shelf    *shelf
+	way      *pipeline
 	listener net.Listener
 	server   *http.Server
 	flush    func(context.Context) error // of traces
@@ -181,11 +184,12 @@ func (a *App) wire(ctx context.Context) error {
 	}); err != nil {
 		return err
 	}
-	way := &pipeline{
-		content: a.shelf.Content, triage: decide, store: a.store, starter: legs,
+	a.way = &pipeline{
+		content: a.shelf.Content, correlate: correlate.New(a.config.Triage.Lateness, now), triage: decide, store: a.store, starter: legs,
 		newID: newID, observe: metrics.Decided, logger: log, tracer: otel.Tracer("riposte"),
 	}
-	a.intake = ingest.New(way.take, intake)
+	a.intake = ingest.New(a.way.take, intake)
+	a.register = newRegister(a.store, a.intake.Stats, now)
 	if err := a.openSources(); err != nil {
 		return err
 	}
@@ -205,14 +209,17 @@ func (a *App) wire(ctx context.Context) error {
 func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*Content)) error {
 	specs := AllSpecs(a.config)
 	a.shelf = &shelf{
-		load: func() (*Content, error) { return LoadContent(a.config.Content, specs, have) },
+		load: func() (*Content, error) { return LoadContent(a.config.Content, specs, have, a.options.Now()) },
 		placed: func(ctx context.Context, c *Content) error {
 			taken := record.New(a.options.Now(), record.ContentTaken, record.System, c.summary())
 			if err := a.store.Update(ctx, func(tx *store.Tx) error { tx.Append(taken); return nil }); err != nil {
 				return err
 			}
 			for _, off := range c.Off {
-				a.options.Logger.InfoContext(ctx, "playbook is off", "playbook", off)
+				a.options.Logger.InfoContext(ctx, "part of the shipped content is off", "what", off)
+			}
+			for _, f := range c.Expired {
+				a.options.Logger.WarnContext(ctx, "filter has ended and hides nothing", "file", f.File, "filter", f.Title, "owner", f.Owner)
 			}
 			for _, name := range c.Unknown {
 				a.options.Logger.WarnContext(ctx, "content.disabled names what there is not", "name", name)
@@ -221,7 +228,7 @@ func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*C
 			a.options.Logger.InfoContext(ctx, "content is in force", "rules", len(c.Detector.Rules()), "playbooks", len(c.Playbooks))
 			return nil
 		},
-		paths: a.config.Content.paths(), logger: a.options.Logger,
+		paths: a.config.Content.paths(), now: a.options.Now, logger: a.options.Logger,
 	}
 	a.board.Add(health.Part{Name: "content", Check: a.shelf.Check, Minor: true})
 	return a.shelf.take(ctx, state(a.shelf.paths))
@@ -269,8 +276,8 @@ func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Auton
 	options := api.Options{
 		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay,
 		Content: func() api.Content { return a.shelf.Content().described(specs, ceiling) },
-		Fixed:   guard.fixed,
-		Events:  push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
+		Fixed:   guard.fixed, Sources: a.register.Sources,
+		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
 		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
 	}
 	if len(a.config.Sources.SNS.Topics) > 0 {
@@ -350,6 +357,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.board.Run(ctx) })
 	group.Go(func() error { return a.tidy(ctx) })
 	group.Go(func() error { return a.shelf.Run(ctx) })
+	group.Go(func() error { return a.way.Run(ctx) })
+	group.Go(func() error { return a.noteSources(ctx) })
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })

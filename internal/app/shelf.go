@@ -24,6 +24,7 @@ type shelf struct {
 	load   func() (*Content, error)
 	paths  []string                                    // files and folders whose change is followed
 	placed func(ctx context.Context, c *Content) error // is told before content comes into force
+	now    func() time.Time
 	logger *slog.Logger
 
 	current atomic.Pointer[Content]
@@ -61,7 +62,7 @@ func (s *shelf) Run(ctx context.Context) error {
 	}
 }
 
-// look takes the files where they changed and have come to rest.
+// look takes the files where they changed and have come to rest, or where a filter in force has ended.
 func (s *shelf) look(ctx context.Context) {
 	now := state(s.paths)
 	s.mu.Lock()
@@ -69,7 +70,8 @@ func (s *shelf) look(ctx context.Context) {
 	changed := now != s.taken
 	s.seen = now
 	s.mu.Unlock()
-	if rests && changed {
+	until := s.Content().Until
+	if rests && changed || !until.IsZero() && !s.now().Before(until) {
 		if err := s.take(ctx, now); err != nil {
 			s.logger.ErrorContext(ctx, "new rules or playbooks can't be taken; those before stay in force", "err", err.Error())
 		}

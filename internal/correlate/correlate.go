@@ -353,12 +353,9 @@ func (w *work) alert(ctx context.Context, a sigma.Alert, keys []string, again bo
 	if err != nil {
 		return err
 	}
-	f.Received, f.Events = w.now, keys
-	f.Entities = entities(behind)
-	for i, ev := range behind {
-		if i == 0 {
-			f.Account, f.Region = ev.Account, ev.Region
-		}
+	Describe(&f, behind)
+	f.Received, f.Events = w.now, keys // those too whose records are gone
+	for _, ev := range behind {
 		w.found.Events[ev.Key] = ev
 	}
 	w.found.Findings = append(w.found.Findings, f)

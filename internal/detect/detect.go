@@ -115,7 +115,7 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 }
 
 func (d *Detector) hits(ev *event.Event) ([]sigma.Hit, error) {
-	product, service := logSource(ev.Source)
+	product, service := LogSource(ev.Source)
 	if product == "" {
 		return nil, nil
 	}
@@ -126,8 +126,8 @@ func (d *Detector) hits(ev *event.Event) ([]sigma.Hit, error) {
 	return hits, nil
 }
 
-// logSource is what Sigma calls a source.
-func logSource(source event.Source) (product, service string) {
+// LogSource is what Sigma calls a source; both are empty where no rule is asked of it.
+func LogSource(source event.Source) (product, service string) {
 	switch source {
 	case event.CloudTrail:
 		return "aws", "cloudtrail"
@@ -136,6 +136,11 @@ func logSource(source event.Source) (product, service string) {
 	default:
 		return "", ""
 	}
+}
+
+// Correlator evaluates the correlations in memory, for logs that are read to their end.
+func (d *Detector) Correlator() *sigma.Correlator {
+	return sigma.NewCorrelator(d.linked, sigma.CorrelatorOptions{Lateness: sigma.Unbounded})
 }
 
 // Correlation gives the correlation of a key, nil if it isn't in force.

@@ -169,6 +169,13 @@ type Run struct {
 	Body     string
 }
 
+type SourcesSeen struct {
+	Source string
+	Latest int64
+	Heard  int64
+	Events int64
+}
+
 type Step struct {
 	Run  string
 	ID   string
