@@ -152,7 +152,8 @@ func momentOf(texts ...string) time.Time {
 }
 
 // Record reads one record of any kind that AWS writes to a file, a topic or a queue: of CloudTrail, an
-// EventBridge event, or what an EventBridge event would hold.
+// EventBridge event, or what an EventBridge event would hold; audit events of Kubernetes, alone, in a list of
+// theirs, or as CloudWatch Logs hands them to subscribers.
 func Record(raw []byte) ([]event.Event, error) {
 	record, err := object(raw)
 	if err != nil {
@@ -183,6 +184,12 @@ func Record(raw []byte) ([]event.Event, error) {
 		return one(configItem(record))
 	case has("AlarmName", "NewStateValue"):
 		return one(alarmNotice(record))
+	case audited(record):
+		return one(kubernetesAudit(record, cluster{}))
+	case has("awslogs"):
+		return packed(record)
+	case has("messageType", logEvents), listed(record):
+		return wrappingOf(record).all(record)
 	}
 	return nil, fault.New(fault.Invalid, "not a record of a kind that is known; its keys are %s", strings.Join(keysOf(record), ", "))
 }
