@@ -70,6 +70,7 @@ type settings struct {
 	name      string // of its data folder
 	store     string // URL of PostgreSQL; embedded if empty
 	playbooks map[string]string
+	rules     string // folder of rules, in place of the shipped ones
 	key       string // of the ledger, where nodes share a store
 	noQueue   bool
 }
@@ -97,8 +98,11 @@ func (h *house) configure(s settings) *server {
 		write(h.tb, filepath.Join(books, name+".yaml"), text)
 	}
 	address := free(h.tb)
-	shipped := len(s.playbooks) == 0
-	text := fmt.Sprintf("data: data\nlisten: %s\ncontent: {shipped: %t, playbooks: [playbooks]}\n", address, shipped) +
+	content := fmt.Sprintf("shipped: %t, playbooks: [playbooks]", len(s.playbooks) == 0 && s.rules == "")
+	if s.rules != "" {
+		content += ", rules: [" + s.rules + "]"
+	}
+	text := fmt.Sprintf("data: data\nlisten: %s\ncontent: {%s}\n", address, content) +
 		"respond: {limits: {per_hour: 100000, per_account_hour: 100000, distinct_accounts: 1000}}\n" +
 		fmt.Sprintf("webhook: {endpoints: {hook: {url: %s, secret: {env: HOOK_SECRET}}}}\n", h.hooks.server.URL)
 	if !s.noQueue {

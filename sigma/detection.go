@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -21,26 +22,30 @@ type item struct {
 	field     string // empty for keywords
 	modifiers modifiers
 	atoms     []atom
+	elements  []group // in place of atoms, where the modifier is element
 }
 
-// detection compiles the heart of the rule.
-func (d *document) detection(r *Rule, e entry) {
+// detection compiles selections and the condition over them, the heart of a rule and of a filter. Keys that
+// the caller reads are left out.
+func (d *document) detection(e entry, others ...string) ([]selection, *expression) {
+	var selections []selection
 	var condition *entry
 	for _, member := range d.entries(e.value, e.path) {
-		switch member.name {
-		case "condition":
+		switch {
+		case slices.Contains(others, member.name):
+		case member.name == "condition":
 			condition = &member
-		case "timeframe":
+		case member.name == "timeframe":
 			d.refuse(member.key, member.path, "belongs to Sigma 1; counting in time needs a correlation")
 		default:
-			r.selections = append(r.selections, d.selection(member))
+			selections = append(selections, d.selection(member))
 		}
 	}
 	if condition == nil {
 		d.refuse(e.key, e.path+".condition", "is missing")
-		return
+		return nil, nil
 	}
-	r.condition = d.condition(*condition, r.selections)
+	return selections, d.condition(*condition, selections)
 }
 
 func (d *document) selection(e entry) selection {
@@ -110,6 +115,10 @@ func (d *document) item(field string, names []string, values []*yaml.Node, e ent
 	it := item{field: field, modifiers: m}
 	if len(values) == 0 {
 		d.refuse(e.value, e.path, "has no values")
+	}
+	if m.element {
+		d.elements(&it, values, e)
+		return it
 	}
 	if m.operator == exists && len(values) > 1 {
 		d.refuse(values[1], e.path, "modifier exists takes one value")

@@ -19,6 +19,7 @@ type document struct {
 	file     string
 	before   int // lines of the file before it
 	options  Options
+	nested   int // elements that are being read
 	mistakes []error
 }
 
@@ -41,26 +42,53 @@ func (d *document) refuse(n *yaml.Node, path, format string, args ...any) {
 	d.mistakes = append(d.mistakes, &Error{File: d.file, Line: line, Key: path, Problem: fmt.Sprintf(format, args...)})
 }
 
-// rule reads the whole document. The rule is of use only when there were no mistakes.
+// rule reads a document that must be a rule. It is of use only when there were no mistakes.
 func (d *document) rule(text []byte) *Rule {
 	top := d.parse(text)
 	if top == nil {
 		return nil
 	}
-	r := &Rule{File: d.file, Line: d.before + top.Line, Hash: hash(text)}
 	entries := d.entries(top, "")
 	if d.foreign(entries) {
 		return nil
 	}
+	return d.detecting(top, entries, hash(text))
+}
+
+// detecting reads the keys of a rule.
+func (d *document) detecting(top *yaml.Node, entries []entry, hash string) *Rule {
+	r := &Rule{Header: Header{File: d.file, Line: d.before + top.Line, Hash: hash}}
 	for _, e := range entries {
-		d.header(r, e)
-	}
-	for _, name := range []string{"title", "logsource", "detection"} {
-		if !slices.ContainsFunc(entries, func(e entry) bool { return e.name == name }) {
-			d.refuse(top, name, "is missing")
+		switch e.name {
+		case "fields":
+			r.Fields = d.texts(e)
+		case "scope":
+			r.Scope = d.texts(e)
+		case "logsource":
+			r.LogSource = d.logSource(e)
+		case "detection":
+			r.selections, r.condition = d.detection(e)
+		default:
+			if !d.header(&r.Header, e) {
+				d.custom(&r.Header, e)
+			}
 		}
 	}
+	d.needs(top, entries, "title", "logsource", "detection")
 	return r
+}
+
+// needs refuses a mapping that lacks keys.
+func (d *document) needs(n *yaml.Node, entries []entry, names ...string) {
+	for _, name := range names {
+		if !has(entries, name) {
+			d.refuse(n, name, "is missing")
+		}
+	}
+}
+
+func has(entries []entry, name string) bool {
+	return slices.ContainsFunc(entries, func(e entry) bool { return e.name == name })
 }
 
 // parse returns the document's top mapping, nil where there is none.
@@ -96,7 +124,7 @@ func (d *document) malformed(err error) {
 	d.refuse(n, "", "is not YAML: %s", message)
 }
 
-// foreign refuses documents of Sigma that are not detections.
+// foreign refuses documents of Sigma that are not rules.
 func (d *document) foreign(entries []entry) bool {
 	for _, e := range entries {
 		switch e.name {
@@ -104,12 +132,21 @@ func (d *document) foreign(entries []entry) bool {
 			d.refuse(e.key, e.name, "a correlation is not a detection; it can't be read as one")
 		case "filter":
 			d.refuse(e.key, e.name, "a filter is not a detection; it can't be read as one")
-		case "action":
-			d.refuse(e.key, e.name, "rule collections by action belong to Sigma 1; write each rule out")
 		default:
 			continue
 		}
 		return true
+	}
+	return d.outdated(entries)
+}
+
+// outdated refuses documents that only Sigma 1 knows.
+func (d *document) outdated(entries []entry) bool {
+	for _, e := range entries {
+		if e.name == "action" {
+			d.refuse(e.key, e.name, "rule collections by action belong to Sigma 1; write each rule out")
+			return true
+		}
 	}
 	return false
 }

@@ -122,9 +122,11 @@ func expanded(text string, placeholders map[string][]string) ([]string, error) {
 		literal, name, rest := nextPlaceholder(text)
 		values := []string{""}
 		if name != "" {
-			if values = placeholders[name]; len(values) == 0 {
+			given, known := placeholders[name]
+			if !known {
 				return nil, fmt.Errorf("placeholder %%%s%% has no value", name)
 			}
+			values = given
 		}
 		if len(all)*len(values) > mostVariants {
 			return nil, fmt.Errorf("placeholders stand for more than %d values", mostVariants)

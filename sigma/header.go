@@ -5,60 +5,93 @@ import (
 	"strings"
 )
 
-// header reads one top-level key.
-func (d *document) header(r *Rule, e entry) {
+// Header is what rules, correlations and filters say of themselves.
+type Header struct {
+	ID             string
+	Name           string // by which correlations and filters may refer to a rule
+	Title          string
+	Status         string // stable, test, experimental, deprecated, unsupported or empty
+	Level          string // informational, low, medium, high, critical or empty
+	Description    string
+	License        string
+	Author         string
+	Date           string
+	Modified       string
+	References     []string
+	Tags           []string
+	FalsePositives []string
+	Related        []Related
+	File           string
+	Line           int    // where the document begins in its file, 1-based
+	Hash           string // SHA-256 of the document's text, in hexadecimal
+	Custom         map[string]any
+}
+
+// Related is a rule that this one was derived from, replaces or resembles.
+type Related struct {
+	ID   string
+	Type string
+}
+
+// Key identifies a rule, correlation or filter among others: its ID, or else its name, or else its hash.
+func (h *Header) Key() string {
+	switch {
+	case h.ID != "":
+		return h.ID
+	case h.Name != "":
+		return h.Name
+	}
+	return h.Hash
+}
+
+// header reads one top-level key that holds text; it reports whether the key is one.
+func (d *document) header(h *Header, e entry) bool {
 	switch e.name {
 	case "title":
-		if r.Title = d.text(e); strings.TrimSpace(r.Title) == "" {
+		if h.Title = d.text(e); strings.TrimSpace(h.Title) == "" {
 			d.refuse(e.value, e.path, "is empty")
 		}
 	case "id":
-		r.ID = d.text(e)
+		h.ID = d.text(e)
 	case "name":
-		r.Name = d.text(e)
+		h.Name = d.text(e)
 	case "status":
-		r.Status = d.oneOf(e, "stable", "test", "experimental", "deprecated", "unsupported")
+		h.Status = d.oneOf(e, "stable", "test", "experimental", "deprecated", "unsupported")
 	case "level":
-		r.Level = d.oneOf(e, "informational", "low", "medium", "high", "critical")
+		h.Level = d.oneOf(e, "informational", "low", "medium", "high", "critical")
 	case "description":
-		r.Description = d.text(e)
+		h.Description = d.text(e)
 	case "license":
-		r.License = d.text(e)
+		h.License = d.text(e)
 	case "author":
-		r.Author = d.text(e)
+		h.Author = d.text(e)
 	case "date":
-		r.Date = d.text(e)
+		h.Date = d.text(e)
 	case "modified":
-		r.Modified = d.text(e)
+		h.Modified = d.text(e)
 	case "taxonomy":
 		d.oneOf(e, "sigma")
 	default:
-		d.body(r, e)
+		return d.lists(h, e)
 	}
+	return true
 }
 
-// body reads the top-level keys that hold more than text.
-func (d *document) body(r *Rule, e entry) {
+// lists reads the top-level keys of a header that hold more than text.
+func (d *document) lists(h *Header, e entry) bool {
 	switch e.name {
 	case "references":
-		r.References = d.texts(e)
+		h.References = d.texts(e)
 	case "tags":
-		r.Tags = d.texts(e)
+		h.Tags = d.texts(e)
 	case "falsepositives":
-		r.FalsePositives = d.texts(e)
-	case "fields":
-		r.Fields = d.texts(e)
-	case "scope":
-		r.Scope = d.texts(e)
+		h.FalsePositives = d.texts(e)
 	case "related":
-		r.Related = d.related(e)
-	case "logsource":
-		r.LogSource = d.logSource(e)
-	case "detection":
-		d.detection(r, e)
+		h.Related = d.related(e)
 	default:
-		d.custom(r, e)
+		return false
 	}
+	return true
 }
 
 func (d *document) oneOf(e entry, allowed ...string) string {
@@ -110,14 +143,15 @@ func (d *document) logSource(e entry) LogSource {
 	return l
 }
 
-func (d *document) custom(r *Rule, e entry) {
+// custom keeps a key that Sigma doesn't know.
+func (d *document) custom(h *Header, e entry) {
 	var value any
 	if err := e.value.Decode(&value); err != nil {
 		d.refuse(e.value, e.path, "can't be read: %s", strings.TrimPrefix(err.Error(), "yaml: "))
 		return
 	}
-	if r.Custom == nil {
-		r.Custom = make(map[string]any)
+	if h.Custom == nil {
+		h.Custom = make(map[string]any)
 	}
-	r.Custom[e.name] = value
+	h.Custom[e.name] = value
 }

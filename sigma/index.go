@@ -131,7 +131,7 @@ func (s *selection) needs(weights map[string]int) []need {
 
 // needs of an item are its values, when all of them are literals.
 func (it *item) needs() []need {
-	if it.field == "" || it.modifiers.negated {
+	if it.field == "" || it.modifiers.negated || it.modifiers.element {
 		return nil
 	}
 	all := make([]need, 0, len(it.atoms))

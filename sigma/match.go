@@ -85,6 +85,9 @@ func (it *item) holds(v *view) bool {
 
 // found reports whether one value is there, or each of them.
 func (it *item) found(v *view, f *found) bool {
+	if it.modifiers.element {
+		return it.foundElement(f)
+	}
 	for i := range it.atoms {
 		if _, ok := it.atoms[i].find(v, f); ok != it.modifiers.all {
 			return ok
@@ -121,16 +124,17 @@ func (s *selection) explain(v *view, m *Match) {
 
 func (it *item) explain(selection string, v *view, m *Match) {
 	f := v.field(it.field)
+	if it.modifiers.element {
+		it.explainElement(selection, f, m)
+		return
+	}
 	for i := range it.atoms {
 		a := &it.atoms[i]
 		l, ok := a.find(v, f)
 		if ok == it.modifiers.negated {
 			continue
 		}
-		if len(m.Fields) == mostMatched {
-			return
-		}
-		m.Fields = append(m.Fields, it.matched(selection, a, f, l))
+		m.add(it.matched(selection, a, f, l))
 		if !it.modifiers.all {
 			return
 		}
@@ -150,6 +154,13 @@ func (it *item) matched(selection string, a *atom, f *found, l *leaf) Matched {
 		one.Value = cut(l.original())
 	}
 	return one
+}
+
+// add appends a field, while there is room.
+func (m *Match) add(one Matched) {
+	if len(m.Fields) < mostMatched {
+		m.Fields = append(m.Fields, one)
+	}
 }
 
 // cut shortens a text to what may be reported, at the border of a character.

@@ -43,6 +43,7 @@ type modifiers struct {
 	expand    bool
 	windash   bool
 	reference bool     // fieldref
+	element   bool     // of our own: the values are mappings of what one member of a list fulfils
 	flags     string   // of re: any of i, m, s
 	encodings []string // in order
 	part      string   // of a date: minute, hour, day, week, month, year
@@ -77,6 +78,8 @@ func (m *modifiers) add(name string) error {
 		m.windash = true
 	case "fieldref":
 		m.reference = true
+	case "element":
+		m.element = true
 	case "i", "m", "s":
 		if m.operator != matches {
 			return fmt.Errorf("modifier %q must come after re", name)
@@ -105,6 +108,9 @@ func (m *modifiers) add(name string) error {
 
 // check refuses what doesn't go together.
 func (m *modifiers) check(keyword bool) error {
+	if m.element && (keyword || m.cased || m.expand || m.windash || m.reference || m.part != "" || m.operator != equals || m.encodings != nil) {
+		return fmt.Errorf("modifier element stands with a field and takes none but all and neq, not %q", m.written)
+	}
 	if keyword && (m.reference || m.part != "" || m.operator == within || m.operator == exists || m.operator.ordering()) {
 		return fmt.Errorf("modifiers %q need a field", m.written)
 	}

@@ -14,36 +14,19 @@ const maxText = 1 << 20
 
 // Rule is one detection, ready to match.
 type Rule struct {
-	ID             string
-	Name           string // by which correlations may refer to it
-	Title          string
-	Status         string // stable, test, experimental, deprecated, unsupported or empty
-	Level          string // informational, low, medium, high, critical or empty
-	Description    string
-	License        string
-	Author         string
-	Date           string
-	Modified       string
-	References     []string
-	Tags           []string
-	FalsePositives []string
-	Fields         []string // what an analyst wants to see of the event
-	Scope          []string
-	Related        []Related
-	LogSource      LogSource
-	File           string
-	Line           int    // where the document begins in its file, 1-based
-	Hash           string // SHA-256 of the document's text, in hexadecimal
-	Custom         map[string]any
+	Header
+	Fields    []string // what an analyst wants to see of the event
+	Scope     []string
+	LogSource LogSource
+	// Filters are those that are part of the condition, since [Collection.Link].
+	Filters []*Filter
+	// Quiet says that the rule's matches are for correlations only, and no alerts of their own. It's set by
+	// [Collection.Link].
+	Quiet bool
 
 	selections []selection
 	condition  *expression
-}
-
-// Related is a rule that this one was derived from, replaces or resembles.
-type Related struct {
-	ID   string
-	Type string
+	unfiltered *Rule // the rule as it was read, where this one has filters
 }
 
 // LogSource says which events a rule is meant for.
@@ -66,7 +49,8 @@ func covers(rule, event string) bool {
 // Options is what rules may need from their surroundings.
 type Options struct {
 	// Placeholders are the values that the expand modifier puts in, by name without percent signs. They may
-	// hold wildcards.
+	// hold wildcards. [LoadLookups] reads them from files. Rules keep the values that they were read with:
+	// to change them, read the rules again and use the new ones from then on.
 	Placeholders map[string][]string
 }
 
@@ -76,7 +60,8 @@ func Parse(file string, text []byte) ([]*Rule, error) {
 }
 
 // ParseWith reads the rules of one file, which may hold several documents. A document that is refused gives
-// errors of type [*Error], joined; the rules of the other documents are returned beside them.
+// errors of type [*Error], joined; the rules of the other documents are returned beside them. Correlations and
+// filters are refused; [ParseCollection] reads them.
 func ParseWith(file string, text []byte, o Options) ([]*Rule, error) {
 	if len(text) > maxText {
 		return nil, &Error{File: file, Problem: fmt.Sprintf("longer than %d bytes", maxText)}

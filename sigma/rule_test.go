@@ -46,14 +46,16 @@ func TestRuleRead(t *testing.T) {
 	got := parseOne(t, whole, sigma.Options{})
 	sum := sha256.Sum256([]byte(whole))
 	want := &sigma.Rule{
-		ID: "11111111-2222-3333-4444-555555555555", Name: "trail_stopped", Title: "Trail stopped",
-		Status: "test", Level: "high", Description: "Somebody stops a trail.", License: "MIT", Author: "A, B",
-		Date: "2024-01-02", Modified: "2024-01-03", References: []string{"https://example.com"},
-		Tags: []string{"attack.t1562.008"}, FalsePositives: []string{"Unknown"}, Fields: []string{"eventName"},
-		Scope: []string{"account"}, Related: []sigma.Related{{ID: "x", Type: "similar"}},
+		Header: sigma.Header{
+			ID: "11111111-2222-3333-4444-555555555555", Name: "trail_stopped", Title: "Trail stopped",
+			Status: "test", Level: "high", Description: "Somebody stops a trail.", License: "MIT", Author: "A, B",
+			Date: "2024-01-02", Modified: "2024-01-03", References: []string{"https://example.com"},
+			Tags: []string{"attack.t1562.008"}, FalsePositives: []string{"Unknown"},
+			Related: []sigma.Related{{ID: "x", Type: "similar"}},
+			File:    "rule.yml", Line: 1, Hash: hex.EncodeToString(sum[:]),
+			Custom: map[string]any{"owner": map[string]any{"team": "blue"}},
+		}, Fields: []string{"eventName"}, Scope: []string{"account"},
 		LogSource: sigma.LogSource{Product: "aws", Service: "cloudtrail", Definition: "Management events"},
-		File:      "rule.yml", Line: 1, Hash: hex.EncodeToString(sum[:]),
-		Custom: map[string]any{"owner": map[string]any{"team": "blue"}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(sigma.Rule{})); diff != "" {
 		t.Errorf("the rule differs (-want +got):\n%s", diff)

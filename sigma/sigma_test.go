@@ -162,6 +162,8 @@ func TestEncodings(t *testing.T) {
 		{`a|base64: 'a\*'`, []string{`{"a":"YSo="}`}, nil},
 		// base64 of "foo bar baz", "xfoo bar baz" and "xxfoo bar baz"
 		{`a|base64offset|contains: 'foo bar'`, []string{`{"a":"Zm9vIGJhciBiYXo="}`, `{"a":"eGZvbyBiYXIgYmF6"}`, `{"a":"eHhmb28gYmFyIGJheg=="}`}, []string{`{"a":"Zm9vYmFy"}`}},
+		{`a|base64offset|contains|all: ['foo bar', 'baz']`, []string{`{"a":"Zm9vIGJhciBiYXo="}`}, []string{`{"a":"Zm9vIGJhcg=="}`}},
+		{`a|windash|base64|contains|all: [' -x', ' /y']`, []string{`{"a":"IC94 IC15"}`}, []string{`{"a":"IC94"}`}},
 		// base64 of UTF-16LE "ping"
 		{`a|wide|base64: ping`, []string{`{"a":"cABpAG4AZwA="}`}, []string{`{"a":"cGluZw=="}`}},
 		{`a|utf16le|base64offset|contains: ping`, []string{`{"a":"cABpAG4AZwAgADEA"}`}, []string{`{"a":"cGluZw=="}`}},

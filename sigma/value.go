@@ -21,6 +21,9 @@ type atom struct {
 	// literal is the folded text that a value must be, where that is all.
 	literal   string
 	isLiteral bool
+	// pattern or expression is what find looks for, where it is one of these. The engine makes its index of them.
+	pattern    *pattern
+	expression *regexp.Regexp
 }
 
 // onLeaf makes a finder of what looks at one value that isn't null.
@@ -185,9 +188,15 @@ func (d *document) textAtoms(text string, m modifiers) ([]atom, error) {
 	}
 	values := []string{text}
 	if m.expand {
+		if all, whole, err := d.list(text, m); whole {
+			return all, err
+		}
 		var err error
 		if values, err = expanded(text, d.options.Placeholders); err != nil {
 			return nil, err
+		}
+		if len(values) == 0 {
+			return []atom{nothing(text)}, nil
 		}
 	}
 	var all []atom
@@ -226,12 +235,27 @@ func stringAtoms(value string, m modifiers) ([]atom, error) {
 	if len(all) == 0 {
 		return nil, fmt.Errorf("%q is too short for base64offset", value)
 	}
+	if m.all && len(all) > 1 {
+		return []atom{anyOf(all)}, nil
+	}
 	return all, nil
+}
+
+// anyOf makes one atom of the forms of a value, each of which will do though all values must be there.
+func anyOf(forms []atom) atom {
+	return atom{find: func(v *view, f *found) (*leaf, bool) {
+		for i := range forms {
+			if l, ok := forms[i].find(v, f); ok {
+				return l, true
+			}
+		}
+		return nil, false
+	}}
 }
 
 func patternAtom(written string, list []rune, m modifiers) atom {
 	p := newPattern(list, m)
-	a := atom{written: written}
+	a := atom{written: written, pattern: p}
 	a.literal, a.isLiteral = p.literal()
 	a.find = onLeaf(func(l *leaf) bool { return p.match(l.compared(p.cased)) })
 	return a
@@ -246,7 +270,7 @@ func expressionAtom(value string, m modifiers) ([]atom, error) {
 	if err != nil {
 		return nil, unsupported(value, err)
 	}
-	return []atom{{find: onLeaf(func(l *leaf) bool { return compiled.MatchString(l.original()) })}}, nil
+	return []atom{{expression: compiled, find: onLeaf(func(l *leaf) bool { return compiled.MatchString(l.original()) })}}, nil
 }
 
 // unsupported tells why a regular expression was refused.
@@ -266,15 +290,10 @@ func unsupported(value string, err error) error {
 }
 
 func networkAtom(value string) ([]atom, error) {
-	network, err := netip.ParsePrefix(value)
+	network, err := parseNetwork(value)
 	if err != nil {
-		one, single := netip.ParseAddr(value)
-		if single != nil {
-			return nil, fmt.Errorf("%q is not a network such as 10.0.0.0/8 or fe80::/10", value)
-		}
-		network = netip.PrefixFrom(one.WithZone(""), one.BitLen())
+		return nil, err
 	}
-	network = network.Masked()
 	return []atom{{find: onLeaf(func(l *leaf) bool {
 		address, err := netip.ParseAddr(l.text)
 		if err != nil {

@@ -22,10 +22,11 @@ type leaf struct {
 	compact string // of an object, once asked for
 	folded  string // once asked for
 	isFold  bool
+	inner   *view // of the leaf as an event of its own, once asked for
 }
 
 func newView(e *Event) *view {
-	return &view{event: e, fields: make(map[string]*found)}
+	return &view{event: e}
 }
 
 // field looks a field up. Without a name it is every key and scalar of the event.
@@ -35,6 +36,9 @@ func (v *view) field(name string) *found {
 	}
 	f, ok := v.fields[name]
 	if !ok {
+		if v.fields == nil {
+			v.fields = make(map[string]*found)
+		}
 		f = &found{}
 		f.collect(&v.event.root, name)
 		v.fields[name] = f

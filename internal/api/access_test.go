@@ -57,6 +57,7 @@ func described() []route {
 		{get, "/v1/rules", "", auth.ConfigRead},
 		{get, "/v1/playbooks", "", auth.ConfigRead},
 		{get, "/v1/actions", "", auth.ConfigRead},
+		{get, "/v1/sources", "", auth.ConfigRead},
 	}
 }
 

@@ -44,7 +44,9 @@ type Options struct {
 	Board  *health.Board
 	// Replay reads a dead letter once more. It returns an error where the letter still can't be read.
 	Replay  func(ctx context.Context, letter event.Letter) error
-	Content Content
+	Content func() Content
+	// Sources tells which sources events came from.
+	Sources func(ctx context.Context) ([]Source, error)
 	// Fixed are protections that nobody can lift: what Riposte stands on, what the configuration protects.
 	Fixed []guardrail.Protection
 	// Events, SNS and Metrics are served as they are; nil ones aren't there. SNS proves itself by its
@@ -87,6 +89,7 @@ func New(o Options) *Server {
 	s.letters()
 	s.ledger()
 	s.content()
+	s.sources()
 	s.plain()
 	return s
 }

@@ -69,12 +69,12 @@ func (s *Server) content() {
 		return &Body[store.Page[health.State]]{Body: store.Page[health.State]{Items: orEmpty(states)}}, nil
 	})
 	register(s, http.MethodGet, "/v1/rules", "List the rules in force", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Rule]], error) {
-		return &Body[store.Page[Rule]]{Body: store.Page[Rule]{Items: orEmpty(s.Content.Rules)}}, nil
+		return &Body[store.Page[Rule]]{Body: store.Page[Rule]{Items: orEmpty(s.Content().Rules)}}, nil
 	})
 	register(s, http.MethodGet, "/v1/playbooks", "List the playbooks in force", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Playbook]], error) {
-		return &Body[store.Page[Playbook]]{Body: store.Page[Playbook]{Items: orEmpty(s.Content.Playbooks)}}, nil
+		return &Body[store.Page[Playbook]]{Body: store.Page[Playbook]{Items: orEmpty(s.Content().Playbooks)}}, nil
 	})
 	register(s, http.MethodGet, "/v1/actions", "List the actions that playbooks can use", auth.ConfigRead, func(context.Context, auth.Identity, *struct{}) (*Body[store.Page[Action]], error) {
-		return &Body[store.Page[Action]]{Body: store.Page[Action]{Items: orEmpty(s.Content.Actions)}}, nil
+		return &Body[store.Page[Action]]{Body: store.Page[Action]{Items: orEmpty(s.Content().Actions)}}, nil
 	})
 }

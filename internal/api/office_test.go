@@ -129,16 +129,21 @@ func newOffice(tb testing.TB, changes ...func(*api.Options)) *office {
 		Now: o.now, NewID: o.next, Logger: quiet,
 	})
 	o.runner.Connect(o.legs)
+	content := api.Content{
+		Rules:     []api.Rule{{Name: "trail-stopped", Title: "A trail was stopped", Severity: "high", File: "shipped:rules/trail.yaml"}},
+		Playbooks: []api.Playbook{{Name: "contain", Summary: "Contain it.", Autonomy: run.Approve}},
+		Actions:   []api.Action{{Name: actiontest.Set, Effect: string(action.Contain)}},
+	}
 	o.options = api.Options{
 		Store: o.Store, Desk: o.runner, Keeper: o.keeper(), Board: o.board,
 		Replay: func(_ context.Context, l event.Letter) error {
 			_, err := awslog.Record(l.Raw)
 			return err
 		},
-		Content: api.Content{
-			Rules:     []api.Rule{{Name: "trail-stopped", Title: "A trail was stopped", Severity: "high", File: "shipped:rules/trail.yaml"}},
-			Playbooks: []api.Playbook{{Name: "contain", Summary: "Contain it.", Autonomy: run.Approve}},
-			Actions:   []api.Action{{Name: actiontest.Set, Effect: string(action.Contain)}},
+		Content: func() api.Content { return content },
+		Sources: func(ctx context.Context) ([]api.Source, error) {
+			seen, err := o.SeenSources(ctx)
+			return make([]api.Source, len(seen)), err
 		},
 		Fixed:   []guardrail.Protection{{ID: "own-role-riposte", Kind: entity.Role, Name: "riposte", Reason: "Riposte itself stands on it", Own: true}},
 		Events:  push.Events(o.sink, func(r *http.Request) string { return "http:" + r.RemoteAddr }, quiet),

@@ -81,15 +81,16 @@ func (s *Server) checkScope(ctx context.Context, f guardrail.Freeze) error {
 		return checkAccount("value", f.Value)
 	case guardrail.OfPlaybook:
 		named := func(p Playbook) bool { return p.Name == f.Value }
-		if slices.ContainsFunc(s.Content.Playbooks, named) {
+		books := s.Content().Playbooks
+		if slices.ContainsFunc(books, named) {
 			return nil
 		}
 		ran, err := s.Store.Runs(ctx, store.RunFilter{Playbook: f.Value, Limit: 1})
 		if err != nil || len(ran.Items) > 0 { // one that was removed may have runs in flight
 			return err
 		}
-		names := make([]string, 0, len(s.Content.Playbooks))
-		for _, p := range s.Content.Playbooks {
+		names := make([]string, 0, len(books))
+		for _, p := range books {
 			names = append(names, p.Name)
 		}
 		return fault.New(fault.Invalid, "there is no playbook %q; there are %s", f.Value, strings.Join(names, ", "))

@@ -1,7 +1,7 @@
 // Package app wires the parts of Riposte into one process.
 //
 // The way of one event: a source reads it, ingest checks and deduplicates it, detect makes findings of it,
-// triage decides them, store keeps the decision, respond carries out the runs.
+// correlate those of several events together, triage decides them, store keeps the decision, respond carries out the runs.
 package app
 
 import (
@@ -23,6 +23,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/api"
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/channel"
+	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -32,6 +33,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/ingest"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/internal/provider/push"
+	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/respond"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/store"
@@ -60,9 +62,12 @@ type App struct {
 	cloud    *aws.Cloud // nil where AWS isn't enabled
 	queues   []*aws.Queue
 	intake   *ingest.Intake
+	register *register
 	runner   *respond.Runner
 	durable  *durable.Engine
 	board    *health.Board
+	shelf    *shelf
+	way      *pipeline
 	listener net.Listener
 	server   *http.Server
 	flush    func(context.Context) error // of traces
@@ -125,16 +130,6 @@ func (a *App) wire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	loaded, err := LoadContent(a.config.Content, AllSpecs(a.config), specsOf(actions))
-	if err != nil {
-		return err
-	}
-	for _, off := range loaded.Off {
-		log.InfoContext(ctx, "playbook is off", "playbook", off)
-	}
-	for _, name := range loaded.Unknown {
-		log.WarnContext(ctx, "content.disabled names what there is not", "name", name)
-	}
 	fixed, err := a.config.protections(now())
 	if err != nil {
 		return err
@@ -155,15 +150,23 @@ func (a *App) wire(ctx context.Context) error {
 	})
 	legs := &starter{}
 	a.runner.Connect(legs)
-	policy := triage.Policy{Suppressions: suppressions, Playbooks: loaded.Playbooks, Ceiling: ceiling, Window: a.config.Triage.Window}
+	policy := triage.Policy{Suppressions: suppressions, Ceiling: ceiling, Window: a.config.Triage.Window}
 	if a.cloud != nil {
 		policy.Own = a.cloud.Own()
 	}
-	way := &pipeline{
-		detector: loaded.Detector, triage: triage.New(inStore(a.store), policy, now, newID), starter: legs,
+	decide := triage.New(policy, now, newID)
+	if err := a.openShelf(ctx, specsOf(actions), func(c *Content) {
+		policy.Playbooks = c.Playbooks
+		decide.SetPolicy(policy)
+	}); err != nil {
+		return err
+	}
+	a.way = &pipeline{
+		content: a.shelf.Content, correlate: correlate.New(a.config.Triage.Lateness, now), triage: decide, store: a.store, starter: legs,
 		newID: newID, observe: metrics.Decided, logger: log, tracer: otel.Tracer("riposte"),
 	}
-	a.intake = ingest.New(way.take, intake)
+	a.intake = ingest.New(a.way.take, intake)
+	a.register = newRegister(a.store, a.intake.Stats, now)
 	if err := a.openSources(); err != nil {
 		return err
 	}
@@ -179,7 +182,36 @@ func (a *App) wire(ctx context.Context) error {
 		return err
 	}
 	a.durable = legs.engine
-	return a.listen(ctx, loaded, specsOf(actions), ceiling, metrics, guard)
+	return a.listen(ctx, specsOf(actions), ceiling, metrics, guard)
+}
+
+// openShelf takes the content that is there, and tells inForce of it and of what takes its place later.
+func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*Content)) error {
+	specs := AllSpecs(a.config)
+	a.shelf = &shelf{
+		load: func() (*Content, error) { return LoadContent(a.config.Content, specs, have, a.options.Now()) },
+		placed: func(ctx context.Context, c *Content) error {
+			taken := record.New(a.options.Now(), record.ContentTaken, record.System, c.summary())
+			if err := a.store.Update(ctx, func(tx *store.Tx) error { tx.Append(taken); return nil }); err != nil {
+				return err
+			}
+			for _, off := range c.Off {
+				a.options.Logger.InfoContext(ctx, "part of the shipped content is off", "what", off)
+			}
+			for _, f := range c.Expired {
+				a.options.Logger.WarnContext(ctx, "filter has ended and hides nothing", "file", f.File, "filter", f.Title, "owner", f.Owner)
+			}
+			for _, name := range c.Unknown {
+				a.options.Logger.WarnContext(ctx, "content.disabled names what there is not", "name", name)
+			}
+			inForce(c)
+			a.options.Logger.InfoContext(ctx, "content is in force", "rules", len(c.Detector.Rules()), "playbooks", len(c.Playbooks))
+			return nil
+		},
+		paths: a.config.Content.paths(), now: a.options.Now, logger: a.options.Logger,
+	}
+	a.board.Add(health.Part{Name: "content", Check: a.shelf.Check, Minor: true})
+	return a.shelf.take(ctx, state(a.shelf.paths))
 }
 
 func (a *App) openSources() error {
@@ -213,7 +245,7 @@ func (a *App) stands(now time.Time) []guardrail.Protection {
 	return fixed
 }
 
-func (a *App) listen(ctx context.Context, loaded *Content, specs []action.Spec, ceiling run.Autonomy, metrics *telemetry.Metrics, guard *rails) error {
+func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Autonomy, metrics *telemetry.Metrics, guard *rails) error {
 	keeper, err := a.keeper()
 	if err != nil {
 		return err
@@ -222,8 +254,9 @@ func (a *App) listen(ctx context.Context, loaded *Content, specs []action.Spec, 
 	accept := event.Sink(a.intake.Accept)
 	client := &http.Client{Timeout: 15 * time.Second, Transport: courier.Transport()}
 	options := api.Options{
-		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay, Content: loaded.described(specs, ceiling),
-		Fixed:  guard.fixed,
+		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay,
+		Content: func() api.Content { return a.shelf.Content().described(specs, ceiling) },
+		Fixed:   guard.fixed, Sources: a.register.Sources,
 		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
 		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
 	}
@@ -277,6 +310,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return watch.Run(ctx) })
 	group.Go(func() error { return a.board.Run(ctx) })
 	group.Go(func() error { return a.tidy(ctx) })
+	group.Go(func() error { return a.shelf.Run(ctx) })
+	group.Go(func() error { return a.way.Run(ctx) })
+	group.Go(func() error { return a.noteSources(ctx) })
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })

@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
-	"github.com/riposte-sec/riposte/content"
 	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/fault"
@@ -19,7 +18,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
-	"github.com/riposte-sec/riposte/internal/rulecase"
 	"github.com/riposte-sec/riposte/sigma"
 )
 
@@ -43,7 +41,7 @@ func Check(c Config, paths []string) (Checked, error) {
 		errs = append(errs, err)
 	}
 	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs)
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
 	if err != nil {
 		return did, errors.Join(append(errs, err)...)
 	}
@@ -89,77 +87,89 @@ func isPlaybook(file written) bool {
 
 // runCases runs the tests that stand beside the rules, and lists the rules that have none.
 func runCases(c ContentConfig) (count int, untested []string, err error) {
+	read, err := Rules(c, nil)
+	if err != nil {
+		return 0, nil, err
+	}
 	var errs []error
-	for _, p := range places(c) {
-		cases, err := rulecase.Load(p.files, p.root)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		files, err := walk(p.files, p.root, "")
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		var rules []*sigma.Rule
-		for _, file := range files {
-			parsed, err := sigma.Parse(file.name, file.text) // its mistakes are told by loading the content
-			if err == nil {
-				rules = append(rules, parsed...)
-			}
-		}
-		count += len(cases)
-		for _, failure := range rulecase.Run(cases, rules) {
-			errs = append(errs, fault.New(fault.Invalid, "%s", failure))
-		}
-		for _, lacking := range rulecase.Untested(cases, rules) {
-			untested = append(untested, lacking.String())
-		}
+	for _, wrong := range append(read.Mistakes, read.Link()...) {
+		errs = append(errs, fault.New(fault.Invalid, "%s", wrong))
 	}
-	return count, untested, errors.Join(errs...)
-}
-
-type place struct {
-	files fs.FS
-	root  string
-}
-
-// places are the folders that hold rules with their tests, none within another.
-func places(c ContentConfig) []place {
-	var all []place
-	if c.Shipped {
-		all = append(all, place{content.Files, "rules"})
+	report := read.Test()
+	for _, failure := range report.Failed() {
+		errs = append(errs, fault.New(fault.Invalid, "%s", failure))
 	}
-	var folders []string
-	for _, path := range c.Rules {
-		if about, err := os.Stat(path); err == nil && !about.IsDir() {
-			path = filepath.Dir(path)
-		}
-		folders = append(folders, filepath.Clean(path)+string(filepath.Separator))
+	for _, lacking := range report.Untested {
+		untested = append(untested, lacking.String())
 	}
-	slices.Sort(folders)
-	last := ""
-	for _, folder := range folders {
-		if last == "" || !strings.HasPrefix(folder, last) {
-			all, last = append(all, place{os.DirFS(folder), "."}), folder
-		}
-	}
-	return all
+	return len(read.Cases), untested, errors.Join(errs...)
 }
 
 // Trial detects and chooses playbooks without a store and without an effect on anything.
-type Trial struct{ content *Content }
+type Trial struct {
+	content    *Content
+	correlator *sigma.Correlator
+	events     map[string]event.Event // that correlations have seen, without their bytes
+	told       map[string]bool        // fingerprints of what correlations found
+}
+
+// mostRemembered bounds the events of a trial that findings of correlations may be about.
+const mostRemembered = 200_000
 
 // NewTrial makes a trial of a configuration's content.
 func NewTrial(c Config) (*Trial, error) {
 	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs)
-	return &Trial{content: loaded}, err
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Trial{
+		content: loaded, correlator: loaded.Detector.Correlator(), events: map[string]event.Event{}, told: map[string]bool{},
+	}, nil
 }
 
 // Detect gives the findings of events, and letters of those that can't be evaluated.
 func (t *Trial) Detect(events []event.Event) ([]finding.Finding, []event.Letter) {
-	return t.content.Detector.Detect(events)
+	seen := t.content.Detector.Detect(events)
+	watched := map[string]bool{}
+	for _, o := range seen.Observations {
+		watched[o.Event] = true
+	}
+	var newest time.Time
+	for _, ev := range events {
+		if watched[ev.Key] && len(t.events) < mostRemembered {
+			ev.Raw = nil
+			t.events[ev.Key] = ev
+		}
+		if ev.Time.After(newest) {
+			newest = ev.Time
+		}
+	}
+	return append(seen.Findings, t.alerts(t.correlator.Take(seen.Observations, newest))...), seen.Letters
+}
+
+// End gives what correlations find when no more events come.
+func (t *Trial) End() []finding.Finding { return t.alerts(t.correlator.Flush()) }
+
+// alerts makes the findings that weren't told yet.
+func (t *Trial) alerts(alerts []sigma.Alert) []finding.Finding {
+	var found []finding.Finding
+	for _, alert := range alerts {
+		f, is := t.content.Detector.Alerted(alert)
+		if !is || t.told[f.Fingerprint] {
+			continue
+		}
+		t.told[f.Fingerprint] = true
+		var behind []event.Event
+		for _, evidence := range alert.Events {
+			if ev, known := t.events[evidence.Event]; known {
+				behind = append(behind, ev)
+			}
+		}
+		correlate.Describe(&f, behind)
+		found = append(found, f)
+	}
+	return found
 }
 
 // Answers names the playbooks that would answer a finding.
@@ -181,7 +191,7 @@ func (t *Trial) Answers(ctx context.Context, f *finding.Finding) []string {
 // Permissions is the least-privilege AWS policy of the playbooks and sources in force.
 func Permissions(c Config) ([]byte, error) {
 	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs)
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -86,6 +86,8 @@ type ContentConfig struct {
 	// Rules and Playbooks are folders or files of one's own. One of the same name replaces a shipped one.
 	Rules     []string `yaml:"rules"`
 	Playbooks []string `yaml:"playbooks"`
+	// Lookups are folders of lists that placeholders in rules stand for, a list a file.
+	Lookups []string `yaml:"lookups"`
 	// Disabled are names of rules and playbooks that are off.
 	Disabled []string `yaml:"disabled"`
 }
@@ -94,6 +96,8 @@ type ContentConfig struct {
 type TriageConfig struct {
 	// Window is how far apart two findings about one entity may be to be one incident.
 	Window time.Duration `yaml:"window"`
+	// Lateness is how late an event may come that correlations wait for which ask for little or nothing.
+	Lateness time.Duration `yaml:"lateness"`
 }
 
 // RespondConfig bounds what runs may do.
@@ -143,7 +147,7 @@ func Defaults() Config {
 		Store:   StoreConfig{Retention: 90 * 24 * time.Hour},
 		Log:     LogConfig{Format: "text"},
 		Content: ContentConfig{Shipped: true},
-		Triage:  TriageConfig{Window: 2 * time.Hour},
+		Triage:  TriageConfig{Window: 2 * time.Hour, Lateness: 15 * time.Minute},
 		Respond: RespondConfig{
 			Autonomy: string(run.Auto), GiveUp: 24 * time.Hour, Announce: "security",
 			Limits: guardrail.Limits{PerHour: 100, PerAccountHour: 50, DistinctAccounts: 10},
@@ -178,6 +182,9 @@ func (c *Config) relativeTo(folder string) {
 	}
 	for i := range c.Content.Playbooks {
 		paths = append(paths, &c.Content.Playbooks[i])
+	}
+	for i := range c.Content.Lookups {
+		paths = append(paths, &c.Content.Lookups[i])
 	}
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {

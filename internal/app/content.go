@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/riposte-sec/riposte/content"
 	"github.com/riposte-sec/riposte/internal/action"
@@ -28,23 +31,30 @@ const largestFile = 1 << 20
 type Content struct {
 	Detector  *detect.Detector
 	Playbooks []*playbook.Playbook
-	// Off lists shipped playbooks that need actions which this installation doesn't have, and why.
+	// Filters are the central exclusions in force, Expired those that have ended.
+	Filters, Expired []*sigma.Filter
+	// Until is when the next filter ends and the content must be loaded again; zero for never.
+	Until time.Time
+	// Off lists shipped playbooks that need actions which this installation doesn't have, and shipped correlations
+	// that need rules which are off, and why.
 	Off []string
 	// Unknown lists what content.disabled names and nothing is called.
 	Unknown []string
 }
 
-// LoadContent reads and checks rules and playbooks: specs are the actions of this build, have those of this
-// installation. All mistakes are reported at once, by file, line and key.
-func LoadContent(c ContentConfig, specs, have []action.Spec) (*Content, error) {
+// LoadContent reads and checks the rules and playbooks in force at a time: specs are the actions of this build,
+// have those of this installation. All mistakes are reported at once, by file, line and key.
+func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Content, error) {
 	off := &disabled{names: c.Disabled, met: map[string]bool{}}
-	rules, err := loadRules(c, off)
-	loaded := &Content{}
+	linked, lost, err := loadDetections(c, off, now)
+	loaded := &Content{Off: lost}
 	var errs []error
 	if err != nil {
 		errs = append(errs, err)
-	} else if loaded.Detector, err = detect.New(rules); err != nil {
+	} else if loaded.Detector, err = detect.New(linked); err != nil {
 		errs = append(errs, err)
+	} else {
+		loaded.Filters, loaded.Expired, loaded.Until = linked.Filters, linked.Expired, linked.NextExpiry
 	}
 	books, err := loadPlaybooks(c, off)
 	loaded.Unknown = off.unknown()
@@ -109,38 +119,6 @@ func (d *disabled) has(names ...string) bool {
 
 func (d *disabled) unknown() []string {
 	return slices.DeleteFunc(slices.Clone(d.names), func(name string) bool { return d.met[name] })
-}
-
-func loadRules(c ContentConfig, off *disabled) ([]*sigma.Rule, error) {
-	files, err := gather(c, "rules", c.Rules)
-	if err != nil {
-		return nil, err
-	}
-	var rules, shipped []*sigma.Rule
-	var errs []error
-	for _, file := range files {
-		parsed, err := sigma.Parse(file.name, file.text)
-		if err != nil {
-			errs = append(errs, fault.Wrap(fault.Invalid, err))
-			continue
-		}
-		if file.shipped {
-			shipped = append(shipped, parsed...)
-		} else {
-			rules = append(rules, parsed...)
-		}
-	}
-	for _, rule := range shipped { // one's own come first
-		if !slices.ContainsFunc(rules, func(own *sigma.Rule) bool { return sameRule(own, rule) }) {
-			rules = append(rules, rule)
-		}
-	}
-	rules = slices.DeleteFunc(rules, func(r *sigma.Rule) bool { return off.has(r.ID, detect.Name(r)) })
-	return rules, errors.Join(errs...)
-}
-
-func sameRule(a, b *sigma.Rule) bool {
-	return a.ID != "" && a.ID == b.ID || detect.Name(a) == detect.Name(b)
 }
 
 type book struct {
@@ -229,7 +207,7 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 		if extension != ".yaml" && extension != ".yml" || rulecase.IsTest(path) {
 			return nil
 		}
-		if about, err := entry.Info(); err != nil || about.Size() > largestFile {
+		if about, err := fs.Stat(files, path); err != nil || about.Size() > largestFile {
 			return fmt.Errorf("%s%s: over %d bytes, or unreadable: %w", prefix, path, largestFile, err)
 		}
 		text, err := fs.ReadFile(files, path)
@@ -240,6 +218,35 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 		return nil, fmt.Errorf("read %s%s: %w", prefix, root, err)
 	}
 	return found, nil
+}
+
+// paths are the files and folders of one's own that content comes from.
+func (c ContentConfig) paths() []string { return slices.Concat(c.Rules, c.Playbooks, c.Lookups) }
+
+// Hash identifies the content by all of its rules and playbooks.
+func (c *Content) Hash() string {
+	var parts []string
+	for _, rule := range c.Detector.Rules() {
+		parts = append(parts, "rule "+rule.Name+" "+rule.Hash)
+	}
+	for _, p := range c.Playbooks {
+		parts = append(parts, "playbook "+p.Name+" "+p.Hash)
+	}
+	for _, f := range c.Filters {
+		parts = append(parts, "filter "+f.Key()+" "+f.Hash)
+	}
+	slices.Sort(parts)
+	sum := sha256.Sum256([]byte(strings.Join(parts, "\n")))
+	return hex.EncodeToString(sum[:])
+}
+
+// summary is the content as the ledger tells it.
+func (c *Content) summary() map[string]any {
+	filters := make([]map[string]any, 0, len(c.Filters))
+	for _, f := range c.Filters {
+		filters = append(filters, map[string]any{"filter": f.Title, "owner": f.Owner, "reason": f.Reason, "expires": f.Expires})
+	}
+	return map[string]any{"hash": c.Hash(), "rules": len(c.Detector.Rules()), "playbooks": len(c.Playbooks), "filters": filters}
 }
 
 // described is the content as the API tells it.

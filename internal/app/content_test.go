@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/app"
@@ -28,7 +29,7 @@ func files(tb testing.TB, texts map[string]string) string {
 	return folder
 }
 
-// rule writes a rule.
+// rule writes a rule, called by its id.
 func rule(id, title string) string {
 	return fmt.Sprintf(`title: %s
 id: %s
@@ -57,7 +58,7 @@ const (
 
 func load(c app.ContentConfig) (*app.Content, error) {
 	specs := app.AllSpecs(app.Config{})
-	return app.LoadContent(c, specs, specs)
+	return app.LoadContent(c, specs, specs, time.Now())
 }
 
 // in gives what is in force: rules as name=file, playbooks as name=summary.
@@ -134,8 +135,12 @@ func TestWhatIsDisabledIsOff(t *testing.T) {
 		t.Fatal(err)
 	}
 	nowRules, nowBooks := in(loaded)
-	if len(nowRules) != len(rules)-1 || nowRules[rule] != "" || len(nowBooks) != len(books)-1 || nowBooks[playbook] != "" {
-		t.Errorf("got %d rules and %d playbooks, want one less of each than %d and %d", len(nowRules), len(nowBooks), len(rules), len(books))
+	gone := 1 + len(loaded.Off) // with the correlations that need it
+	if len(nowRules) != len(rules)-gone || nowRules[rule] != "" || len(nowBooks) != len(books)-1 || nowBooks[playbook] != "" {
+		t.Errorf("got %d rules and %d playbooks, want %d and one less than %d and %d", len(nowRules), len(nowBooks), gone, len(rules), len(books))
+	}
+	if len(loaded.Off) == 0 || !strings.HasSuffix(loaded.Off[0], "needs the rule "+rule) {
+		t.Errorf("got %q off, want the correlation that needs %s", loaded.Off, rule)
 	}
 }
 
@@ -240,7 +245,7 @@ func TestPlaybooksOfProvidersThatAreOff(t *testing.T) {
 	t.Parallel()
 	specs := app.AllSpecs(app.Config{})
 	have := slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return strings.HasPrefix(s.Name, "aws.") })
-	loaded, err := app.LoadContent(app.ContentConfig{Shipped: true}, specs, have)
+	loaded, err := app.LoadContent(app.ContentConfig{Shipped: true}, specs, have, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +256,7 @@ func TestPlaybooksOfProvidersThatAreOff(t *testing.T) {
 	own := strings.Replace(book("mine", "Mine."), "use: notify, with: {channel: security, message: hello}",
 		`use: aws.iam.disable_access_key, with: {user: ana, access_key_id: AKIA}`, 1)
 	folder := files(t, map[string]string{"a.yaml": own})
-	_, err = app.LoadContent(app.ContentConfig{Playbooks: []string{folder}}, specs, have)
+	_, err = app.LoadContent(app.ContentConfig{Playbooks: []string{folder}}, specs, have, time.Now())
 	if err == nil || !strings.Contains(err.Error(), "a.yaml") || !strings.Contains(err.Error(), "enable its provider") {
 		t.Errorf("one's own: got %v, want it refused", err)
 	}

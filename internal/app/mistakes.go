@@ -118,6 +118,9 @@ func (c *Config) check() error {
 	if c.Triage.Window <= 0 || c.Triage.Window > 7*24*time.Hour {
 		errs = append(errs, wrong("triage.window", "%s is not between 1s and 168h", c.Triage.Window))
 	}
+	if c.Triage.Lateness < 0 || c.Triage.Lateness > 24*time.Hour {
+		errs = append(errs, wrong("triage.lateness", "%s is not between 0s and 24h", c.Triage.Lateness))
+	}
 	_, err := c.suppressions()
 	errs = append(errs, err)
 	_, err = c.protections(time.Time{})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/awslog"
 	"github.com/riposte-sec/riposte/internal/channel"
-	"github.com/riposte-sec/riposte/internal/detect"
+	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/guardrail"
@@ -23,37 +25,94 @@ import (
 	"github.com/riposte-sec/riposte/internal/triage"
 )
 
-// pipeline is the way of a batch of events, from the intake to the runs that it starts: detect, decide and
-// keep in one transaction, start. It is an event.Sink.
+// dueEvery is the time between two looks for windows of correlations that are complete.
+const dueEvery = 10 * time.Second
+
+// pipeline is the way of a batch of events, from the intake to the runs that it starts: detect; correlate,
+// decide and keep in one transaction; start. Its take is an event.Sink.
 type pipeline struct {
-	detector *detect.Detector
-	triage   *triage.Engine
-	starter  respond.Starter
-	newID    func() string
-	observe  func(took time.Duration)
-	logger   *slog.Logger
-	tracer   trace.Tracer
+	content   func() *Content
+	correlate *correlate.Engine
+	triage    *triage.Engine
+	store     *store.Store
+	starter   respond.Starter
+	newID     func() string
+	observe   func(took time.Duration)
+	logger    *slog.Logger
+	tracer    trace.Tracer
 }
 
 func (p *pipeline) take(ctx context.Context, b event.Batch) error {
 	ctx, span := p.tracer.Start(ctx, "decide", trace.WithAttributes(attribute.Int("events", len(b.Events))))
 	defer span.End()
 	began := time.Now()
-	found, letters := p.detector.Detect(b.Events)
-	for i := range letters {
-		letters[i].ID = p.newID()
+	detector := p.content().Detector
+	seen := detector.Detect(b.Events)
+	for i := range seen.Letters {
+		seen.Letters[i].ID = p.newID()
 	}
-	decisions, err := p.triage.Decide(ctx, triage.Batch{
-		Findings: found, Events: byKey(b.Events), Letters: append(b.Letters, letters...),
+	events, letters := byKey(b.Events), slices.Concat(b.Letters, seen.Letters)
+	if len(seen.Findings) == 0 && len(seen.Observations) == 0 && len(letters) == 0 {
+		return nil
+	}
+	err := p.decide(ctx, func(tx *store.Tx) (triage.Batch, error) {
+		found, err := p.correlate.Take(ctx, tx, detector, seen.Observations, events)
+		maps.Copy(found.Events, events)
+		return triage.Batch{Findings: slices.Concat(seen.Findings, found.Findings), Events: found.Events, Letters: letters}, err
+	})
+	if err == nil {
+		p.observe(time.Since(began))
+	}
+	return err
+}
+
+// due decides what correlations find when the time of their windows is over. It reports whether there is more.
+func (p *pipeline) due(ctx context.Context) (more bool, err error) {
+	detector := p.content().Detector
+	err = p.decide(ctx, func(tx *store.Tx) (triage.Batch, error) {
+		found, further, err := p.correlate.Due(ctx, tx, detector)
+		more = further
+		return triage.Batch{Findings: found.Findings, Events: found.Events}, err
+	})
+	return more, err
+}
+
+// decide has triage decide a batch in the transaction that gives it, and starts what follows.
+func (p *pipeline) decide(ctx context.Context, gather func(*store.Tx) (triage.Batch, error)) error {
+	var decisions []run.Decision
+	err := p.store.Update(ctx, func(tx *store.Tx) error {
+		batch, err := gather(tx)
+		if err == nil {
+			decisions, err = p.triage.Decide(ctx, tx, batch)
+		}
+		return err
 	})
 	if err != nil {
 		return err
 	}
-	p.observe(time.Since(began))
 	for _, decision := range decisions {
 		p.start(ctx, decision)
 	}
 	return nil
+}
+
+// Run looks for what is due until ctx ends.
+func (p *pipeline) Run(ctx context.Context) error {
+	ticker := time.NewTicker(dueEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = p.due(ctx); err != nil && ctx.Err() == nil {
+				p.logger.ErrorContext(ctx, "judge correlations", "err", err.Error())
+			}
+		}
+	}
 }
 
 // start starts the runs of a decision. They are durable: one that can't be started now is found by the watch.
@@ -71,13 +130,6 @@ func byKey(events []event.Event) map[string]event.Event {
 		keyed[ev.Key] = ev
 	}
 	return keyed
-}
-
-// inStore lets triage decide within one transaction of the store.
-func inStore(s *store.Store) triage.Store {
-	return func(ctx context.Context, work func(triage.Tx) error) error {
-		return s.Update(ctx, func(tx *store.Tx) error { return work(tx) })
-	}
 }
 
 // starter starts legs on the durable engine.

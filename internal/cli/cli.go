@@ -97,7 +97,8 @@ func (r *root) command() *cobra.Command {
 	flags.StringVar(&r.tokenFile, "token-file", config.Env("RIPOSTE_TOKEN_FILE", ""), "file of your token (RIPOSTE_TOKEN_FILE; or RIPOSTE_TOKEN)")
 	flags.StringVar(&r.config, "config", config.Env("RIPOSTE_CONFIG", ""), "configuration file; the defaults without it (RIPOSTE_CONFIG)")
 	c.AddGroup(&cobra.Group{ID: "work", Title: "Investigate and decide:"}, &cobra.Group{ID: "rails", Title: "Guardrails:"},
-		&cobra.Group{ID: "record", Title: "The record:"}, &cobra.Group{ID: "run", Title: "Run and configure:"})
+		&cobra.Group{ID: "record", Title: "The record:"}, &cobra.Group{ID: "code", Title: "Detection as code:"},
+		&cobra.Group{ID: "run", Title: "Run and configure:"})
 	in := func(group string, commands ...*cobra.Command) {
 		for _, command := range commands {
 			command.GroupID = group
@@ -105,7 +106,8 @@ func (r *root) command() *cobra.Command {
 		}
 	}
 	in("run", r.serve(), r.demo(), r.check(), r.permissions(), r.tokens(), r.openAPI(), r.versions())
-	in("work", r.incidents(), r.runs(), r.approvals(), r.approve(), r.deny(), r.undo(), r.replay(), r.letters(), r.status())
+	in("work", r.incidents(), r.runs(), r.approvals(), r.approve(), r.deny(), r.undo(), r.letters(), r.status())
+	in("code", r.test(), r.replay())
 	in("rails", r.freeze(), r.unfreeze(), r.freezes(), r.protect(), r.unprotect(), r.protections())
 	in("record", r.ledger())
 	return c

@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
 	"time"
 	"unicode"
+	"unicode/utf16"
 )
 
 // longest is how many characters of one value are shown in a table.
@@ -18,13 +20,36 @@ func (r *root) show(v any, people func()) error {
 		people()
 		return nil
 	}
-	encoder := json.NewEncoder(r.Out)
+	text, err := asJSON(v)
+	if err != nil {
+		return err
+	}
+	_, err = r.Out.Write(text)
+	return err
+}
+
+// asJSON writes a value as indented JSON that is harmless to a terminal: what isn't printable is escaped.
+func asJSON(v any) ([]byte, error) {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
 	encoder.SetEscapeHTML(false)
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(v); err != nil {
-		return fmt.Errorf("write JSON: %w", err)
+		return nil, fmt.Errorf("write JSON: %w", err)
 	}
-	return nil
+	var out bytes.Buffer
+	for _, c := range plain.String() {
+		switch {
+		case c == '\n' || unicode.IsPrint(c): // the encoder has escaped what is below a space
+			out.WriteRune(c)
+		case c > 0xffff:
+			high, low := utf16.EncodeRune(c)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, c)
+		}
+	}
+	return out.Bytes(), nil
 }
 
 // clean makes a text harmless to a terminal: whoever wrote the log may have written it. What isn't
@@ -46,9 +71,12 @@ func clean(text string) string {
 	return out.String()
 }
 
+// flat is a text on one line.
+func flat(text string) string { return strings.ReplaceAll(clean(text), "\n", " ") }
+
 // brief is a text on one line, bounded.
 func brief(text string) string {
-	text = strings.ReplaceAll(clean(text), "\n", " ")
+	text = flat(text)
 	if runes := []rune(text); len(runes) > longest {
 		return string(runes[:longest-1]) + "…"
 	}

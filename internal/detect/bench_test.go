@@ -70,13 +70,13 @@ func attack(tb testing.TB) []event.Event {
 func TestAttack(t *testing.T) {
 	t.Parallel()
 	d, events := shipped(t), attack(t)
-	found, letters := d.Detect(events)
+	found, letters := split(d.Detect(events))
 	if len(found) == 0 || len(found) > len(events)/2 || len(letters) > 0 {
 		t.Fatalf("%d findings, %d letters of %d events", len(found), len(letters), len(events))
 	}
 	n := 0
 	for _, ev := range events {
-		alone, _ := d.Detect([]event.Event{ev})
+		alone, _ := split(d.Detect([]event.Event{ev}))
 		for _, f := range alone {
 			if f.Fingerprint != found[n].Fingerprint {
 				t.Fatalf("finding %d is %s of %v alone, %s of %v among all", n, f.Type, f.Events, found[n].Type, found[n].Events)

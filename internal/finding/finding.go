@@ -100,6 +100,8 @@ type Finding struct {
 	Version string `json:"version,omitempty"`
 	// Matched lists the fields that made the rule match, for people.
 	Matched []Matched `json:"matched,omitempty"`
+	// Response says what to do first, where the rule does.
+	Response string `json:"response,omitempty"`
 	// Reference identifies the finding at its product, so that outcomes can be written back:
 	// detector_id and finding_id, or product_arn and id.
 	Reference map[string]string `json:"reference,omitempty"`

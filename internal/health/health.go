@@ -14,6 +14,8 @@ type Part struct {
 	Name string
 	// Check returns nil if the part works. It is bounded by the board's patience.
 	Check func(ctx context.Context) error
+	// Minor says that the rest works without it: it is told, and doesn't keep Riposte from being ready.
+	Minor bool
 }
 
 // State is how a part is.
@@ -97,8 +99,8 @@ func (b *Board) set(name string, err error) {
 	b.states[name] = state
 }
 
-// States gives how the parts are, in the order in which they were added, and whether all work. A part that
-// wasn't looked at yet doesn't.
+// States gives how the parts are, in the order in which they were added, and whether all work, but for minor
+// ones. A part that wasn't looked at yet doesn't.
 func (b *Board) States() (states []State, ready bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +110,7 @@ func (b *Board) States() (states []State, ready bool) {
 		if !looked {
 			state = State{Name: part.Name, Error: "not looked at yet", Since: b.now()}
 		}
-		states, ready = append(states, state), ready && state.OK
+		states, ready = append(states, state), ready && (state.OK || part.Minor)
 	}
 	return states, ready
 }

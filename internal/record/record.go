@@ -32,7 +32,8 @@ const (
 	SuppressionSet    Kind = "suppression.set"
 	LetterReplayed    Kind = "deadletter.replayed"
 	LetterDeleted     Kind = "deadletter.deleted"
-	NodeLost          Kind = "node.lost" // another node took over a dead one's runs
+	ContentTaken      Kind = "content.taken" // rules and playbooks came into force
+	NodeLost          Kind = "node.lost"     // another node took over a dead one's runs
 )
 
 // Record is one entry. Body is any JSON; it never holds a secret or a raw event.

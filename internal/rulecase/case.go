@@ -16,15 +16,18 @@ import (
 // marks are how files of tests end: those of rule.yaml are in rule_test.yaml.
 var marks = []string{"_test.yaml", "_test.yml"} //nolint:gochecknoglobals // a constant
 
-// Case is one test: an event, and whether a rule must find it.
+// Case is one test: an event and whether a rule must find it, or events and whether a correlation must.
 type Case struct {
 	Name  string
 	Match bool
-	// Rule is the ID or the title of the rule that is meant; "" where the file beside holds only one.
+	// Rule is the title, the ID or the riposte.name of the rule or correlation that is meant; "" where the
+	// file beside holds only one of the kind.
 	Rule string
-	// Event is the record, as JSON.
+	// Event is the record, as JSON; nil where the case has Events.
 	Event []byte
-	At    document.Pos
+	// Events are those of a correlation's case, as written: their times need not be in order.
+	Events []Timed
+	At     document.Pos
 }
 
 // IsTest reports whether a file holds tests of rules, and no rules.
@@ -50,7 +53,7 @@ func Load(files fs.FS, dir string) ([]Case, error) {
 		if err != nil {
 			return err
 		}
-		cases, err := parse(file, text)
+		cases, err := Parse(file, text)
 		all, mistakes = append(all, cases...), append(mistakes, err)
 		return nil
 	})
@@ -60,8 +63,8 @@ func Load(files fs.FS, dir string) ([]Case, error) {
 	return all, fault.Wrap(fault.Invalid, errors.Join(mistakes...))
 }
 
-// parse reads one file of tests.
-func parse(file string, text []byte) ([]Case, error) {
+// Parse reads one file of tests. Its mistakes are told at once and are of kind fault.Invalid.
+func Parse(file string, text []byte) ([]Case, error) {
 	doc, err := document.Parse(file, text)
 	if err != nil {
 		return nil, err
@@ -83,10 +86,11 @@ func parse(file string, text []byte) ([]Case, error) {
 
 // written is a case as people write it.
 type written struct {
-	Name  string
-	Match *bool
-	Rule  string
-	Event map[string]any
+	Name   string
+	Match  *bool
+	Rule   string
+	Event  map[string]any
+	Events []step
 }
 
 // UnmarshalDocument reads one case.
@@ -100,14 +104,18 @@ func (c *Case) UnmarshalDocument(n document.Node) error {
 		return n.Errorf("a test needs a name")
 	case w.Match == nil:
 		return n.Errorf("say whether the rule must match: match: true or match: false")
-	case len(w.Event) == 0:
-		return n.Errorf("a test needs an event")
+	case len(w.Event) == 0 && len(w.Events) == 0:
+		return n.Errorf("a test needs an event, or events if it is a correlation's")
 	}
-	event, err := json.Marshal(w.Event)
-	if err != nil {
+	*c = Case{Name: w.Name, Match: *w.Match, Rule: w.Rule, At: n.Pos()}
+	var err error
+	if len(w.Events) > 0 {
+		c.Events, err = timed(w.Event, w.Events)
+		return err
+	}
+	if c.Event, err = json.Marshal(w.Event); err != nil {
 		return n.Errorf("the event can't be written as JSON: %s", err)
 	}
-	*c = Case{Name: w.Name, Match: *w.Match, Rule: w.Rule, Event: event, At: n.Pos()}
 	return nil
 }
 

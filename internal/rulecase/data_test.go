@@ -1,22 +1,26 @@
 package rulecase_test
 
 import (
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/riposte-sec/riposte/internal/awslog"
+	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/sigma"
 )
 
-// simulated says, for each recording of one attack technique, which of our rules find it. CloudTrail tells
+// simulated says, for each recording of one attack technique, which of our rules and correlations find it. CloudTrail tells
 // of all of them.
 var simulated = map[string][]string{
-	"aws.credential-access.ec2-get-password-data":                 {"ec2-password-data-read"},
+	"aws.credential-access.ec2-get-password-data":                 {"ec2-password-data-read", "instances-searched-for-secrets"},
 	"aws.credential-access.ec2-steal-instance-credentials":        {"instance-role-recon", "ssm-command-sent"},
 	"aws.credential-access.secretsmanager-batch-retrieve-secrets": {"secrets-batch-retrieved"},
 	"aws.credential-access.ssm-retrieve-securestring-parameters":  {"ssm-parameters-decrypted-in-bulk"},
@@ -36,7 +40,7 @@ var simulated = map[string][]string{
 	"aws.lateral-movement.ec2-instance-connect":                   {"ec2-instance-connect-key-sent"},
 	"aws.persistence.iam-backdoor-role":                           {"iam-role-trust-backdoored"},
 	"aws.persistence.iam-backdoor-user":                           {"iam-user-backdoored"},
-	"aws.persistence.iam-create-admin-user":                       {"iam-admin-policy-attached", "iam-user-backdoored"},
+	"aws.persistence.iam-create-admin-user":                       {"iam-admin-policy-attached", "iam-user-backdoored", "user-created-as-administrator"},
 	"aws.persistence.iam-create-user-login-profile":               {"iam-login-profile-created"},
 	"aws.persistence.lambda-backdoor-function":                    {"lambda-opened"},
 	"aws.persistence.lambda-layer-extension":                      {"lambda-layer-added"},
@@ -45,8 +49,9 @@ var simulated = map[string][]string{
 	"aws.privilege-escalation.iam-update-user-login-profile":      {"iam-login-profile-changed"},
 }
 
-// found counts, by rule, the events of a folder of recordings that our rules find, for each of its files.
-func found(t *testing.T, folder string) (byFile map[string]map[string]int, events int) {
+// recorded counts, by file and by rule, the events of a folder of recordings that our rules find; and the alerts
+// of our correlations, over each file by itself or over all of them together, which are under "".
+func recorded(t *testing.T, folder string, together bool) (byFile map[string]map[string]int, events int) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join("../../../shared/data/cloudtrail", folder, "*.json"))
 	if err != nil {
@@ -55,42 +60,105 @@ func found(t *testing.T, folder string) (byFile map[string]map[string]int, event
 	if len(paths) == 0 {
 		t.Skip("the shared data isn't here")
 	}
-	rules, _ := shipped(t)
-	set, err := sigma.NewSet(rules)
+	all, _ := shipped(t)
+	l := linked(t, all)
+	set, err := sigma.NewSet(l.Rules)
 	if err != nil {
 		t.Fatal(err)
 	}
 	byFile = map[string]map[string]int{}
+	run := newRun(l, set)
 	for _, path := range paths {
-		counts := map[string]int{}
-		file, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
+		if !together {
+			run = newRun(l, set)
 		}
-		err = awslog.File(file, awslog.Limits{}, func(p awslog.Piece) error {
-			e, err := sigma.ParseEvent(p.Raw)
-			if err != nil {
-				return err
-			}
-			events++
-			for _, hit := range set.Evaluate(e, "aws", "cloudtrail", "") {
-				counts[strings.TrimPrefix(name(hit.Rule), "riposte-aws-")]++
-			}
-			return nil
-		})
-		if err != nil {
-			t.Fatalf("%s: %v", path, err)
+		file := strings.TrimSuffix(filepath.Base(path), ".json")
+		byFile[file] = run.file(t, path)
+		if !together {
+			maps.Copy(byFile[file], run.alerts())
+			events += run.events
 		}
-		if err := file.Close(); err != nil {
-			t.Fatal(err)
-		}
-		byFile[strings.TrimSuffix(filepath.Base(path), ".json")] = counts
+	}
+	if together {
+		byFile[""], events = run.alerts(), run.events
 	}
 	return byFile, events
 }
 
+// recording evaluates recordings. Events of all files may come in any order.
+type recording struct {
+	set        *sigma.Set
+	correlator *sigma.Correlator
+	seen       map[string]string // correlations by their alerts' keys
+	events     int
+}
+
+func newRun(l *sigma.Linked, set *sigma.Set) *recording {
+	return &recording{
+		set: set, seen: map[string]string{},
+		correlator: sigma.NewCorrelator(l, sigma.CorrelatorOptions{Lateness: sigma.Unbounded}),
+	}
+}
+
+// file evaluates one file, and counts what rules find.
+func (r *recording) file(t *testing.T, path string) map[string]int {
+	t.Helper()
+	counts := map[string]int{}
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = awslog.File(file, awslog.Limits{}, func(p awslog.Piece) error {
+		e, err := sigma.ParseEvent(p.Raw)
+		if err != nil {
+			return err
+		}
+		at, ok := event.Moment(p.Raw)
+		if !ok {
+			return errors.New("the record has no time")
+		}
+		r.events++
+		hits := r.set.Evaluate(e, "aws", "cloudtrail", "")
+		for _, hit := range hits {
+			if !hit.Rule.Quiet {
+				counts[short(&hit.Rule.Header)]++
+			}
+		}
+		r.note(r.correlator.Observe(hits, e, strconv.Itoa(r.events), at))
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("%s: %v", path, err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
+func (r *recording) note(alerts []sigma.Alert) {
+	for _, a := range alerts {
+		if !a.Correlation.Quiet {
+			r.seen[a.Key()] = short(&a.Correlation.Header)
+		}
+	}
+}
+
+// alerts counts what correlations find, at the end.
+func (r *recording) alerts() map[string]int {
+	r.note(r.correlator.Flush())
+	counts := map[string]int{}
+	for _, correlation := range r.seen {
+		counts[correlation]++
+	}
+	return counts
+}
+
+// short is a name without what is common to those of AWS.
+func short(h *sigma.Header) string { return strings.TrimPrefix(name(h), "riposte-aws-") }
+
 func TestSimulatedTechniquesAreFound(t *testing.T) {
-	byFile, _ := found(t, "stratus")
+	byFile, _ := recorded(t, "stratus", false)
 	got := map[string][]string{}
 	for file, counts := range byFile {
 		for rule := range counts {
@@ -117,8 +185,19 @@ var noise = map[string]int{
 	"ssm-command-sent": 1, "vpc-flow-logs-deleted": 1,
 }
 
+// alerts is how many alerts of correlations that is: one for each timespan in which the condition holds.
+var alerts = map[string]int{
+	"data-handed-out": 1, "defences-taken-down": 1, "ebs-snapshot-made-then-shared": 1, "instances-searched-for-secrets": 2,
+	"persistence-in-several-ways": 1, "rds-snapshot-made-then-shared": 1, "secrets-read-in-bulk": 1,
+	"user-created-as-administrator": 1,
+}
+
 func TestNoise(t *testing.T) {
-	byFile, events := found(t, "invictus")
+	byFile, events := recorded(t, "invictus", true)
+	if diff := cmp.Diff(alerts, byFile[""]); diff != "" {
+		t.Errorf("alerts by correlation, of %d events (-want +got):\n%s", events, diff)
+	}
+	delete(byFile, "")
 	got := map[string]int{}
 	for _, counts := range byFile {
 		for rule, count := range counts {

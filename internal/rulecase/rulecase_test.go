@@ -90,7 +90,7 @@ func TestRun(t *testing.T) {
 `},
 			want: []string{
 				`both_test.yml:4: "neither": say which rule is meant, by rule: and its title; the file beside holds several`,
-				`both_test.yml:5: "misspelt": the file beside holds no rule with the title or ID "Startet"`,
+				`both_test.yml:5: "misspelt": the file beside holds no rule with the title, name or ID "Startet"`,
 			},
 		},
 	}
@@ -130,7 +130,30 @@ func TestLoadRefuses(t *testing.T) {
 		{"unknown key", "- {name: a, matches: true, event: {a: b}}", `x_test.yaml:1: [0].matches: there is no such key; did you mean "match"?`},
 		{"no name", "- {match: true, event: {a: b}}", "x_test.yaml:1: [0]: a test needs a name"},
 		{"no expectation", "- {name: a, event: {a: b}}", "x_test.yaml:1: [0]: say whether the rule must match: match: true or match: false"},
-		{"no event", "- {name: a, match: true}", "x_test.yaml:1: [0]: a test needs an event"},
+		{"no event", "- {name: a, match: true}", "x_test.yaml:1: [0]: a test needs an event, or events if it is a correlation's"},
+		{"events are a mapping", "- {name: a, match: true, events: {a: b}}", "x_test.yaml:1: [0].events: is a mapping, not a list"},
+		{"an event is text", "- {name: a, match: true, events: [b]}", "x_test.yaml:1: [0].events[0]: is text, not a mapping"},
+		{
+			"a misspelt key beside an event", "- {name: a, match: true, events: [{at: +0s, evnt: {a: b}}]}",
+			`x_test.yaml:1: [0].events[0].evnt: there is no such key; did you mean "event"?`,
+		},
+		{"an empty event", "- {name: a, match: true, events: [{at: +0s}]}", "x_test.yaml:1: [0].events[0]: the event is empty"},
+		{
+			"no time", "- {name: a, match: true, events: [{a: b}, {c: d}]}",
+			"x_test.yaml:1: [0].events[1]: the event doesn't tell its time: say when it was by at:, such as +5m",
+		},
+		{
+			"a time that is none", "- {name: a, match: true, events: [{at: noon, event: {a: b}}]}",
+			`x_test.yaml:1: [0].events[0].at: "noon" is neither a time such as 2026-03-04T12:00:00Z nor an offset from the first event such as +5m`,
+		},
+		{
+			"too many", "- {name: a, match: true, events: [{times: 6000, event: {a: b}}, {at: +1h, times: 6000, event: {a: b}}]}",
+			"x_test.yaml:1: [0].events[1]: a test has at most 10000 events",
+		},
+		{
+			"no times", "- {name: a, match: true, events: [{times: 0, event: {a: b}}]}",
+			"x_test.yaml:1: [0].events[0]: times is from 1 to 10000, and every is not negative",
+		},
 		{"not a list", "name: a", "x_test.yaml:1: is a mapping, not a list"},
 		{"event is text", "- {name: a, match: true, event: b}", "x_test.yaml:1: [0].event: is text, not a mapping"},
 		{
@@ -166,7 +189,7 @@ func TestLoadOfNoFolder(t *testing.T) {
 	}
 }
 
-func texts(failures []rulecase.Failure) []string {
+func texts(failures []rulecase.Result) []string {
 	var all []string
 	for _, f := range failures {
 		all = append(all, f.String())
@@ -174,19 +197,24 @@ func texts(failures []rulecase.Failure) []string {
 	return all
 }
 
-func FuzzLoad(f *testing.F) {
-	f.Add([]byte("- {name: stopped, match: true, event: {eventName: StopLogging}}"))
-	f.Add([]byte("- {name: stopped, match: 1, rule: [], event: [{}, 0x1, ~]}"))
-	rules, err := sigma.Parse("x.yaml", []byte(stop))
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		cases, err := rulecase.Load(fstest.MapFS{"x_test.yaml": &fstest.MapFile{Data: text}}, ".")
-		if err != nil && !fault.Is(err, fault.Invalid) {
+func FuzzTest(f *testing.F) {
+	f.Add("- {name: stopped, match: true, rule: Stopped, event: {eventName: StopLogging}}")
+	f.Add("- {name: stopped, match: 1, rule: [], event: [{}, 0x1, ~]}")
+	f.Add("- name: a\n  match: true\n" + login + "    - {times: 2, every: 1m}\n    - {at: +5m, event: {b: {c: ~}}}\n")
+	f.Add("- {name: a, match: false, rule: guessed, events: [{at: '2026-03-04T12:00:00Z', times: 9, event: {eventTime: 1}}]}")
+	f.Fuzz(func(t *testing.T, text string) {
+		content := &rulecase.Content{}
+		folder := fstest.MapFS{
+			"x.yaml": &fstest.MapFile{Data: []byte(stop + "---\n" + failed + succeeded)}, "x_test.yaml": &fstest.MapFile{Data: []byte(text)},
+		}
+		if err := content.Read(folder, ".", ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(content.Test().Results); got != len(content.Cases) {
+			t.Fatalf("got %d results of %d cases", got, len(content.Cases))
+		}
+		if _, err := rulecase.Load(folder, "."); err != nil && !fault.Is(err, fault.Invalid) {
 			t.Fatalf("got %v, want fault.Invalid", err)
 		}
-		rulecase.Run(cases, rules)
-		rulecase.Untested(cases, rules)
 	})
 }

@@ -15,18 +15,17 @@ import (
 
 // name makes an incident findable by entities.
 func (tx *Tx) name(ctx context.Context, i *incident.Incident, entities []entity.Entity) error {
-	active := i.State == incident.Open || i.State == incident.Contained
 	seen := map[string]bool{}
 	var rows []any
 	for _, e := range entities {
 		for _, name := range []string{text(e.Key()), text(e.ID)} {
 			if !seen[name] {
 				seen[name] = true
-				rows = append(rows, name, micros(i.Opened), i.ID, active)
+				rows = append(rows, name, micros(i.Opened), i.ID)
 			}
 		}
 	}
-	err := insert(ctx, tx.db, "INSERT INTO incident_names (name, opened, incident, active) VALUES ", " ON CONFLICT DO NOTHING", 4, rows)
+	err := insert(ctx, tx.db, "INSERT INTO incident_names (name, opened, incident) VALUES ", " ON CONFLICT DO NOTHING", 3, rows)
 	return tx.check("name incident", err)
 }
 
@@ -62,10 +61,6 @@ func (s *Store) UpdateIncident(ctx context.Context, id string, change func(*inci
 		}
 		if _, err := tx.saveIncident(ctx, &changed); err != nil {
 			return err
-		}
-		active := changed.State == incident.Open || changed.State == incident.Contained
-		if err := tx.q.ActivateNames(ctx, changed.ID, active); err != nil {
-			return tx.check("save incident", err)
 		}
 		tx.Append(records...)
 		return nil

@@ -9,8 +9,8 @@ import (
 const pruned = 500
 
 // Prune throws away raw events that were received before a time and are not behind an incident that is
-// still open, and dead letters of that age. Findings, incidents and the ledger stay. It returns how many
-// rows went.
+// still open, dead letters of that age, when findings of that age saw their entities, and what correlations
+// no longer need. Findings, incidents and the ledger stay. It returns how many rows went.
 func (s *Store) Prune(ctx context.Context, before time.Time) (int, error) {
 	total := 0
 	for {
@@ -39,6 +39,14 @@ func (tx *Tx) prune(ctx context.Context, before int64) (int, error) {
 			return 0, err
 		}
 	}
+	names, err := tx.pruneNames(ctx, before)
+	if err != nil {
+		return 0, err
+	}
+	observed, err := tx.pruneObserved(ctx, micros(tx.store.now()))
+	if err != nil {
+		return 0, err
+	}
 	letters, err := tx.q.OldLetters(ctx, before, pruned)
 	if err != nil {
 		return 0, tx.check("look for old dead letters", err)
@@ -48,5 +56,16 @@ func (tx *Tx) prune(ctx context.Context, before int64) (int, error) {
 			return 0, tx.check("delete dead letter", err)
 		}
 	}
-	return len(events) + len(letters), nil
+	return len(events) + len(letters) + names + observed, nil
+}
+
+// pruneNames forgets when old findings saw their entities: nothing that comes now is near them in time.
+func (tx *Tx) pruneNames(ctx context.Context, before int64) (int, error) {
+	gone, err := tx.db.ExecContext(ctx, `DELETE FROM finding_names WHERE (name, finding) IN (
+		SELECT name, finding FROM finding_names WHERE last_seen < $1 ORDER BY last_seen LIMIT $2)`, before, pruned)
+	if err != nil {
+		return 0, tx.check("forget what old findings saw", err)
+	}
+	rows, err := gone.RowsAffected()
+	return int(rows), tx.check("forget what old findings saw", err)
 }

@@ -31,16 +31,16 @@ func (tx *Tx) Finding(ctx context.Context, fingerprint string) (found finding.Fi
 	return found, row.Incident, true, decode(row.Body, &found)
 }
 
-// Candidates gives the incidents that are open or contained, share one of the entity keys, and were seen
+// Candidates gives the incidents that are open or contained and have a finding that saw one of the entities
 // between from and to; and the incident also, if it is open or contained, whatever it shares. The oldest
 // comes first. They have their entities.
 func (tx *Tx) Candidates(ctx context.Context, keys []string, from, to time.Time, also string) ([]incident.Incident, error) {
 	found := map[string]incident.Incident{}
 	for chunk := range slices.Chunk(texts(keys), mostListed) {
 		args := []any{micros(from), micros(to)}
-		statement := incidentColumns + ` FROM incidents i
-			WHERE i.last_seen >= $1 AND i.first_seen <= $2 AND i.id IN (
-				SELECT n.incident FROM incident_names n WHERE n.active AND n.name IN (` + list(&args, chunk) + `))`
+		statement := incidentColumns + ` FROM incidents i WHERE i.state IN ('open', 'contained') AND i.id IN (
+			SELECT f.incident FROM finding_names n JOIN findings f ON f.id = n.finding
+			WHERE n.last_seen >= $1 AND n.first_seen <= $2 AND n.name IN (` + list(&args, chunk) + `))`
 		if err := tx.candidates(ctx, found, statement, args); err != nil {
 			return nil, err
 		}
@@ -143,12 +143,31 @@ func (tx *Tx) saveFinding(ctx context.Context, d run.Decision) error {
 	if err != nil {
 		return tx.check("save finding", err)
 	}
+	if err := tx.nameFinding(ctx, id, &f); err != nil {
+		return err
+	}
 	for i := range d.Events {
 		if err := tx.saveEvent(ctx, id, &d.Events[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// nameFinding keeps when a finding saw its entities. What it saw decides what belongs together, not what its
+// incident did: so the order in which findings come doesn't matter.
+func (tx *Tx) nameFinding(ctx context.Context, id string, f *finding.Finding) error {
+	seen := map[string]bool{}
+	var rows []any
+	for _, e := range f.Entities {
+		if name := text(e.Key()); e.Groups() && !seen[name] {
+			seen[name] = true
+			rows = append(rows, name, id, micros(f.FirstSeen), micros(f.LastSeen))
+		}
+	}
+	err := insert(ctx, tx.db, "INSERT INTO finding_names (name, finding, first_seen, last_seen) VALUES ",
+		" ON CONFLICT (name, finding) DO UPDATE SET first_seen = excluded.first_seen, last_seen = excluded.last_seen", 4, rows)
+	return tx.check("name finding", err)
 }
 
 func (tx *Tx) saveEvent(ctx context.Context, findingID string, e *event.Event) error {
@@ -194,7 +213,6 @@ func (tx *Tx) merge(ctx context.Context, merged string, into *incident.Incident)
 		func() error { return tx.q.MoveRuns(ctx, into.ID, merged) },
 		func() error { return tx.q.MoveApprovals(ctx, into.ID, merged) },
 		func() error { return tx.q.CopyNames(ctx, micros(into.Opened), into.ID, merged) },
-		func() error { return tx.q.ActivateNames(ctx, merged, false) },
 	}
 	for _, move := range moves {
 		if err := tx.check(doing, move()); err != nil {

@@ -107,8 +107,8 @@ func TestPrune(t *testing.T) {
 			t.Fatal(err)
 		}
 		gone, err := t.Prune(t.Context(), noon.Add(1100*time.Millisecond))
-		if err != nil || gone != 1101 {
-			t.Errorf("pruned %d, %v; want 1 event and 1,100 letters", gone, err)
+		if err != nil || gone != 1104 {
+			t.Errorf("pruned %d, %v; want 1 event, 1,100 letters and what 3 findings saw", gone, err)
 		}
 		for name, want := range map[string]int{"open": 1, "closed": 0, "young": 1} {
 			if events, err := t.FindingEvents(t.Context(), "fin-"+name); err != nil || len(events) != want {
@@ -126,6 +126,7 @@ func TestCandidates(t *testing.T) {
 			d.Incident.Opened, d.Incident.State = noon.Add(opens), state
 			d.Incident.FirstSeen, d.Incident.LastSeen = noon.Add(first), noon.Add(last)
 			d.Incident.Entities = append(d.Incident.Entities, entity.Entity{Kind: entity.Bucket, ID: "shared"})
+			d.Finding.FirstSeen, d.Finding.LastSeen, d.Finding.Entities = noon.Add(first), noon.Add(last), d.Incident.Entities
 			return d
 		}
 		save(t, t.Store,
@@ -451,6 +452,46 @@ func TestLetters(t *testing.T) {
 		} {
 			if !fault.Is(err, fault.NotFound) {
 				t.Errorf("got %v, want NotFound", err)
+			}
+		}
+	})
+}
+
+// Two findings belong together by when they saw what they share. When their incidents saw anything else
+// doesn't count: otherwise the order in which findings come would.
+func TestCandidatesGoByWhenTheEntityWasSeen(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t with) {
+		x := entity.Entity{Kind: entity.User, ID: "x", Account: "1"}
+		y := entity.Entity{Kind: entity.User, ID: "y", Account: "1"}
+		first, second := opened("1"), opened("1")
+		first.Finding.FirstSeen, first.Finding.LastSeen = noon, noon
+		first.Finding.Entities = []entity.Entity{x}
+		second.Finding.ID, second.Finding.Fingerprint = "fin-2", "print-2"
+		second.Finding.FirstSeen, second.Finding.LastSeen = noon.Add(50*time.Minute), noon.Add(50*time.Minute)
+		second.Finding.Entities = []entity.Entity{x, y}
+		second.Incident.FirstSeen, second.Incident.LastSeen = noon, noon.Add(50*time.Minute)
+		second.Incident.Entities = []entity.Entity{x, y}
+		second.Runs, second.Versions, second.Events = nil, nil, nil
+		save(t, t.Store, first, second)
+		for name, test := range map[string]struct {
+			about entity.Entity
+			at    time.Duration
+			want  int
+		}{
+			"what the first saw, near it":              {x, -50 * time.Minute, 1},
+			"what only the second saw, near it":        {y, 20 * time.Minute, 1},
+			"what only the second saw, near the first": {y, -50 * time.Minute, 0},
+		} {
+			err := t.Update(t.Context(), func(tx *store.Tx) error {
+				got, err := tx.Candidates(t.Context(), []string{test.about.Key()}, noon.Add(test.at-time.Hour), noon.Add(test.at+time.Hour), "")
+				if len(got) != test.want {
+					t.Errorf("%s: got %d candidates, want %d", name, len(got), test.want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
 		}
 	})

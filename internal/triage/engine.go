@@ -14,7 +14,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/run"
 )
 
-// Tx is the transaction in which a batch is decided.
+// Tx is the transaction in which a batch is decided. Its work may be done again; what counts is the last time.
 type Tx interface {
 	// Finding gives the finding of a fingerprint and the incident it is in.
 	Finding(ctx context.Context, fingerprint string) (found finding.Finding, incidentID string, known bool, err error)
@@ -29,20 +29,16 @@ type Tx interface {
 	SaveLetters(ctx context.Context, letters []event.Letter) error
 }
 
-// Store runs a function in a transaction. The function may be run again; what counts is its last run.
-type Store func(ctx context.Context, work func(Tx) error) error
-
 // Engine decides batches.
 type Engine struct {
-	store  Store
 	policy atomic.Pointer[Policy]
 	now    func() time.Time
 	newID  func() string
 }
 
 // New makes an engine. The policy can be replaced while it works.
-func New(store Store, policy Policy, now func() time.Time, newID func() string) *Engine {
-	e := &Engine{store: store, now: now, newID: newID}
+func New(policy Policy, now func() time.Time, newID func() string) *Engine {
+	e := &Engine{now: now, newID: newID}
 	e.policy.Store(&policy)
 	return e
 }
@@ -57,30 +53,23 @@ type Batch struct {
 	Letters  []event.Letter
 }
 
-// Decide decides all findings of a batch, in order, in one transaction, together with the letters. When
-// it returns nil, everything is durable. It returns what was decided.
-func (e *Engine) Decide(ctx context.Context, batch Batch) ([]run.Decision, error) {
-	if len(batch.Findings) == 0 && len(batch.Letters) == 0 {
-		return nil, nil
-	}
+// Decide decides all findings of a batch, in order, and keeps the letters beside them. It returns what was
+// decided, which holds once the transaction is committed.
+func (e *Engine) Decide(ctx context.Context, tx Tx, batch Batch) ([]run.Decision, error) {
 	var decisions []run.Decision
-	err := e.store(ctx, func(tx Tx) error {
-		decisions = decisions[:0]
-		for _, f := range batch.Findings {
-			decision, news, err := e.one(ctx, tx, f, batch.Events)
-			if err != nil {
-				return fmt.Errorf("decide finding %s: %w", f.Type, err)
-			}
-			if news {
-				decisions = append(decisions, decision)
-			}
+	for _, f := range batch.Findings {
+		decision, news, err := e.one(ctx, tx, f, batch.Events)
+		if err != nil {
+			return nil, fmt.Errorf("decide finding %s: %w", f.Type, err)
 		}
-		return tx.SaveLetters(ctx, batch.Letters)
-	})
-	if err != nil {
-		return nil, err
+		if news {
+			decisions = append(decisions, decision)
+		}
 	}
-	return decisions, nil
+	if len(batch.Letters) == 0 {
+		return decisions, nil
+	}
+	return decisions, tx.SaveLetters(ctx, batch.Letters)
 }
 
 func (e *Engine) one(ctx context.Context, tx Tx, f finding.Finding, events map[string]event.Event) (run.Decision, bool, error) {

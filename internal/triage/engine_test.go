@@ -22,7 +22,7 @@ func TestABatchIsDecidedWhole(t *testing.T) {
 	s := openStore(t)
 	letters := []event.Letter{{ID: "letter-1", Format: "record", Reason: "no JSON", Raw: []byte("{"), Received: noon, Count: 1}}
 	broken := errors.New("out of paper")
-	work := func(after error) triage.Store {
+	work := func(after error) transaction {
 		return func(ctx context.Context, decide func(triage.Tx) error) error {
 			return s.Update(ctx, func(tx *store.Tx) error { return errors.Join(decide(tx), after) })
 		}
@@ -36,7 +36,7 @@ func TestABatchIsDecidedWhole(t *testing.T) {
 	newID := func() string { n++; return "id-" + string(rune('a'+n)) }
 	now := func() time.Time { return noon }
 
-	if got, err := triage.New(work(broken), orderPolicy(t), now, newID).Decide(t.Context(), batch); !errors.Is(err, broken) || got != nil {
+	if got, err := (desk{triage.New(orderPolicy(t), now, newID), work(broken)}).Decide(t.Context(), batch); !errors.Is(err, broken) || got != nil {
 		t.Errorf("got %d decisions, %v; want the store's error alone", len(got), err)
 	}
 	if page, err := s.Findings(t.Context(), store.FindingFilter{}); err != nil || len(page.Items) != 0 {
@@ -46,7 +46,7 @@ func TestABatchIsDecidedWhole(t *testing.T) {
 		t.Errorf("got %d letters, %v, of a batch that was refused", len(page.Items), err)
 	}
 
-	decisions, err := triage.New(work(nil), orderPolicy(t), now, newID).Decide(t.Context(), batch)
+	decisions, err := desk{triage.New(orderPolicy(t), now, newID), work(nil)}.Decide(t.Context(), batch)
 	if err != nil || len(decisions) != 1 || len(decisions[0].Runs) != 2 || len(decisions[0].Events) != 1 {
 		t.Fatalf("got %+v, %v; want one decision with two runs and one event", decisions, err)
 	}
@@ -67,9 +67,8 @@ func TestABatchIsDecidedWhole(t *testing.T) {
 
 func TestNothingToDecideTouchesNothing(t *testing.T) {
 	t.Parallel()
-	untouched := func(context.Context, func(triage.Tx) error) error { return errors.New("touched") }
-	e := triage.New(untouched, triage.Policy{}, func() time.Time { return noon }, func() string { return "id" })
-	if got, err := e.Decide(t.Context(), triage.Batch{}); got != nil || err != nil {
+	e := triage.New(triage.Policy{}, func() time.Time { return noon }, func() string { return "id" })
+	if got, err := e.Decide(t.Context(), nil, triage.Batch{}); got != nil || err != nil {
 		t.Errorf("got %v, %v", got, err)
 	}
 }
@@ -87,7 +86,8 @@ func TestWorkThatIsDoneAgain(t *testing.T) {
 		return s.Update(ctx, func(tx *store.Tx) error { return work(tx) })
 	}
 	n := 0
-	e := triage.New(twice, orderPolicy(t), func() time.Time { return noon }, func() string { n++; return "id-" + string(rune('a'+n)) })
+	newID := func() string { n++; return "id-" + string(rune('a'+n)) }
+	e := desk{triage.New(orderPolicy(t), func() time.Time { return noon }, newID), twice}
 	decisions, err := e.Decide(t.Context(), triage.Batch{Findings: []finding.Finding{told("a", 0, finding.High, "instance:i-1")}})
 	if err != nil || len(decisions) != 1 {
 		t.Fatalf("got %d decisions, %v; want those of the second time alone", len(decisions), err)
@@ -192,8 +192,8 @@ func TestErrorsOfTheStoreKeepTheirKind(t *testing.T) {
 		broken := func(ctx context.Context, work func(triage.Tx) error) error {
 			return s.Update(ctx, func(tx *store.Tx) error { return work(failing{tx, at, fault.New(fault.Transient, "full")}) })
 		}
-		e := triage.New(broken, triage.Policy{Window: time.Hour}, func() time.Time { return noon }, newID)
-		if _, err := e.Decide(t.Context(), triage.Batch{Findings: all}); !fault.Is(err, fault.Transient) {
+		e := desk{triage.New(triage.Policy{Window: time.Hour}, func() time.Time { return noon }, newID), broken}
+		if _, err := e.Decide(t.Context(), triage.Batch{Findings: all, Letters: []event.Letter{{ID: "letter-" + at, Raw: []byte(at)}}}); !fault.Is(err, fault.Transient) {
 			t.Errorf("%s: got %v, want Transient", at, err)
 		}
 	}

@@ -23,11 +23,31 @@ import (
 	"github.com/riposte-sec/riposte/internal/triage"
 )
 
-// inStore lets triage decide within one transaction of the store, as the program does.
-func inStore(s *store.Store) triage.Store {
+// transaction does work in a transaction, all or nothing.
+type transaction func(ctx context.Context, work func(triage.Tx) error) error
+
+func inStore(s *store.Store) transaction {
 	return func(ctx context.Context, work func(triage.Tx) error) error {
 		return s.Update(ctx, func(tx *store.Tx) error { return work(tx) })
 	}
+}
+
+// desk decides each batch in a transaction of its own, as the program does.
+type desk struct {
+	*triage.Engine
+	in transaction
+}
+
+func (d desk) Decide(ctx context.Context, batch triage.Batch) ([]run.Decision, error) {
+	var decided []run.Decision
+	err := d.in(ctx, func(tx triage.Tx) (err error) {
+		decided, err = d.Engine.Decide(ctx, tx, batch)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return decided, nil
 }
 
 func openStore(tb testing.TB) *store.Store {
@@ -45,10 +65,10 @@ func openStore(tb testing.TB) *store.Store {
 }
 
 // engine gives triage on a store, with a clock that goes on by a second a look.
-func engine(s *store.Store, p triage.Policy) *triage.Engine {
+func engine(s *store.Store, p triage.Policy) desk {
 	var clock, id atomic.Int64
 	now := func() time.Time { return noon.Add(24*time.Hour + time.Duration(clock.Add(1))*time.Second) }
-	return triage.New(inStore(s), p, now, func() string { return fmt.Sprintf("id-%08d", id.Add(1)) })
+	return desk{triage.New(p, now, func() string { return fmt.Sprintf("id-%08d", id.Add(1)) }), inStore(s)}
 }
 
 // world is what people see of a store once everything came: its incidents that aren't merged, and what
@@ -115,7 +135,7 @@ func salted(all []finding.Finding, salt string) []finding.Finding {
 	return made
 }
 
-func deliver(t *testing.T, e *triage.Engine, batches ...[]finding.Finding) {
+func deliver(t *testing.T, e desk, batches ...[]finding.Finding) {
 	t.Helper()
 	for _, batch := range batches {
 		events := map[string]event.Event{}
@@ -286,7 +306,7 @@ func many(random *rand.Rand, n int) []finding.Finding {
 }
 
 // arrive delivers findings, salted, and tells what came of them.
-func arrive(t *testing.T, s *store.Store, e *triage.Engine, name string, delivered ...[]finding.Finding) world {
+func arrive(t *testing.T, s *store.Store, e desk, name string, delivered ...[]finding.Finding) world {
 	t.Helper()
 	salt := "#" + name + "#"
 	for _, batch := range delivered {

@@ -160,10 +160,25 @@ func (c *Cloud) here(at action.Place) action.Place {
 	return at
 }
 
+// regionForm is what regions are called: eu-central-1, us-gov-west-1.
+var regionForm = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,2}-[0-9]{1,2}$`)
+
+// checkRegion refuses what can't be a region's name. It becomes part of the host to which our credentials
+// are shown, and whoever writes a finding or a notice can write anything there.
+func checkRegion(name string) error {
+	if !regionForm.MatchString(name) {
+		return fault.New(fault.Invalid, "aws: %.64q is no region", name)
+	}
+	return nil
+}
+
 // at gives what clients of services are made from, for a place. It is of kind Denied where Riposte has no
-// way into the account.
+// way into the account, of kind Invalid where the region is none.
 func (c *Cloud) at(at action.Place) (aws.Config, error) {
 	at = c.here(at)
+	if err := checkRegion(at.Region); err != nil {
+		return aws.Config{}, err
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known, ok := c.places[at]; ok {

@@ -29,6 +29,9 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 	}
 	reach := c.home.Copy()
 	if o.Region != "" {
+		if err := checkRegion(o.Region); err != nil {
+			return fmt.Errorf("get %s: %w", where, err)
+		}
 		reach.Region = o.Region
 	}
 	got, err := c.storage(reach).GetObject(ctx, &s3.GetObjectInput{Bucket: aws.String(o.Bucket), Key: aws.String(o.Key)})
@@ -54,7 +57,7 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 		}
 		return hand()
 	})
-	closing := got.Body.Close()
+	_ = got.Body.Close() // all that it held was read, or reading it told why not
 	if err == nil {
 		err = hand()
 	}
@@ -69,9 +72,6 @@ func (c *Cloud) readObject(ctx context.Context, o awslog.Object, allowed []strin
 			return errors.Unwrap(rest)
 		}
 		return err
-	}
-	if closing != nil {
-		return fault.Wrap(fault.Transient, fmt.Errorf("close %s: %w", where, closing))
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ SET incident = CASE WHEN CAST(sqlc.arg(incident) AS TEXT) = '' THEN incident ELS
 WHERE fingerprint = sqlc.arg(fingerprint) RETURNING id;
 
 -- name: InsertEvent :exec
-INSERT INTO events (key, received, body, raw) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING;
+INSERT INTO events (key, received, kept, body, raw) VALUES ($1, $2, 0, $3, $4) ON CONFLICT (key) DO NOTHING;
 
 -- name: LinkEvent :exec
 INSERT INTO finding_events (finding, event) VALUES ($1, $2) ON CONFLICT DO NOTHING;

@@ -33,12 +33,9 @@ UPDATE runs SET incident = sqlc.arg(into_incident) WHERE incident = sqlc.arg(mer
 UPDATE approvals SET incident = sqlc.arg(into_incident) WHERE incident = sqlc.arg(merged);
 
 -- name: CopyNames :exec
-INSERT INTO incident_names (name, opened, incident, active)
-SELECT n.name, CAST(sqlc.arg(opened) AS BIGINT), CAST(sqlc.arg(into_incident) AS TEXT), TRUE FROM incident_names n WHERE n.incident = sqlc.arg(merged)
+INSERT INTO incident_names (name, opened, incident)
+SELECT n.name, CAST(sqlc.arg(opened) AS BIGINT), CAST(sqlc.arg(into_incident) AS TEXT) FROM incident_names n WHERE n.incident = sqlc.arg(merged)
 ON CONFLICT DO NOTHING;
-
--- name: ActivateNames :exec
-UPDATE incident_names SET active = $2 WHERE incident = $1 AND active <> $2;
 
 -- name: CountIncidents :many
 SELECT state, severity, COUNT(*) AS n FROM incidents GROUP BY state, severity;

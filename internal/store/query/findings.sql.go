@@ -107,7 +107,7 @@ func (q *Queries) FindingEvents(ctx context.Context, finding string) ([]FindingE
 }
 
 const insertEvent = `-- name: InsertEvent :exec
-INSERT INTO events (key, received, body, raw) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO NOTHING
+INSERT INTO events (key, received, kept, body, raw) VALUES ($1, $2, 0, $3, $4) ON CONFLICT (key) DO NOTHING
 `
 
 type InsertEventParams struct {

@@ -9,18 +9,9 @@ import (
 	"context"
 )
 
-const activateNames = `-- name: ActivateNames :exec
-UPDATE incident_names SET active = $2 WHERE incident = $1 AND active <> $2
-`
-
-func (q *Queries) ActivateNames(ctx context.Context, incident string, active bool) error {
-	_, err := q.db.ExecContext(ctx, activateNames, incident, active)
-	return err
-}
-
 const copyNames = `-- name: CopyNames :exec
-INSERT INTO incident_names (name, opened, incident, active)
-SELECT n.name, CAST($1 AS BIGINT), CAST($2 AS TEXT), TRUE FROM incident_names n WHERE n.incident = $3
+INSERT INTO incident_names (name, opened, incident)
+SELECT n.name, CAST($1 AS BIGINT), CAST($2 AS TEXT) FROM incident_names n WHERE n.incident = $3
 ON CONFLICT DO NOTHING
 `
 

@@ -29,6 +29,7 @@ type Effect struct {
 type Event struct {
 	Key      string
 	Received int64
+	Kept     int64
 	Body     string
 	Raw      []byte
 }
@@ -48,6 +49,13 @@ type Finding struct {
 type FindingEvent struct {
 	Finding string
 	Event   string
+}
+
+type FindingName struct {
+	Name      string
+	Finding   string
+	FirstSeen int64
+	LastSeen  int64
 }
 
 type Freeze struct {
@@ -75,7 +83,6 @@ type IncidentName struct {
 	Name     string
 	Opened   int64
 	Incident string
-	Active   bool
 }
 
 type LedgerEntry struct {
@@ -115,6 +122,17 @@ type Node struct {
 	Beat int64
 }
 
+type Observation struct {
+	ID    string
+	State string
+	Grp   string
+	Key   string
+	At    int64
+	Due   int64
+	Until int64
+	Body  string
+}
+
 type PlaybookVersion struct {
 	Name string
 	Hash string
@@ -149,6 +167,13 @@ type Run struct {
 	Created  int64
 	Updated  int64
 	Body     string
+}
+
+type SourcesSeen struct {
+	Source string
+	Latest int64
+	Heard  int64
+	Events int64
 }
 
 type Step struct {

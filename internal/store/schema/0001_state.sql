@@ -25,14 +25,23 @@ CREATE INDEX incidents_merged ON incidents (merged_into) WHERE merged_into <> ''
 
 -- What an incident can be found by: the key of each of its entities, and its id alone.
 CREATE TABLE incident_names (
-    name     TEXT    NOT NULL,
-    opened   BIGINT  NOT NULL, -- the incident's
-    incident TEXT    NOT NULL,
-    active   BOOLEAN NOT NULL, -- the incident is open or contained
+    name     TEXT   NOT NULL,
+    opened   BIGINT NOT NULL, -- the incident's
+    incident TEXT   NOT NULL,
     PRIMARY KEY (name, opened, incident)
 );
-CREATE INDEX incident_names_active ON incident_names (name) WHERE active;
 CREATE INDEX incident_names_incident ON incident_names (incident);
+
+-- When each finding saw the entities by which findings are grouped.
+CREATE TABLE finding_names (
+    name       TEXT   NOT NULL,
+    finding    TEXT   NOT NULL,
+    first_seen BIGINT NOT NULL,
+    last_seen  BIGINT NOT NULL,
+    PRIMARY KEY (name, finding)
+);
+CREATE INDEX finding_names_seen ON finding_names (name, last_seen);
+CREATE INDEX finding_names_old ON finding_names (last_seen);
 
 CREATE TABLE findings (
     id          TEXT   NOT NULL PRIMARY KEY,
@@ -52,11 +61,27 @@ CREATE INDEX findings_suppressed ON findings (received, id) WHERE suppressed <> 
 CREATE TABLE events (
     key      TEXT   NOT NULL PRIMARY KEY,
     received BIGINT NOT NULL,
+    kept     BIGINT NOT NULL, -- until when it stays without a finding, for correlations; 0 where a finding came first
     body     TEXT   NOT NULL,
     raw      BYTEA  NOT NULL
 );
-
 CREATE INDEX events_received ON events (received);
+CREATE INDEX events_kept ON events (kept) WHERE kept > 0;
+
+-- What correlations have seen, as long as it is of use.
+CREATE TABLE observations (
+    id    TEXT   NOT NULL PRIMARY KEY, -- digest of all that makes it itself
+    state TEXT   NOT NULL,             -- the correlation, with its text
+    grp   TEXT   NOT NULL,             -- digest of key
+    key   TEXT   NOT NULL,             -- the values of group-by
+    at    BIGINT NOT NULL,             -- nanoseconds since 1970
+    due   BIGINT NOT NULL,             -- when its windows are to be judged, 0 for not any more
+    until BIGINT NOT NULL,
+    body  TEXT   NOT NULL
+);
+CREATE INDEX observations_group ON observations (state, grp, at);
+CREATE INDEX observations_due ON observations (due) WHERE due > 0;
+CREATE INDEX observations_until ON observations (until);
 
 CREATE TABLE finding_events (
     finding TEXT NOT NULL,
