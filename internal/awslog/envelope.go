@@ -23,7 +23,8 @@ type envelope struct {
 }
 
 // Envelope reads an EventBridge event. Most give one event; an import of Security Hub findings gives one a
-// finding. Where some of those can't be read, the others come with the error.
+// finding. Where some of those can't be read, the others come with the error. What AWS itself didn't put on
+// the bus is an event of another kind, whatever it says that it is.
 func Envelope(raw []byte) ([]event.Event, error) {
 	whole, err := object(raw)
 	if err != nil {
@@ -32,6 +33,9 @@ func Envelope(raw []byte) ([]event.Event, error) {
 	env, err := open(whole)
 	if err != nil {
 		return nil, err
+	}
+	if !strings.HasPrefix(env.source, "aws.") {
+		return []event.Event{env.other()}, nil // anybody may say that they have a finding; only AWS says so as aws.
 	}
 	switch env.kind {
 	case "AWS API Call via CloudTrail", "AWS Console Sign In via CloudTrail", "AWS Service Event via CloudTrail",
