@@ -66,7 +66,9 @@ func TestRefusedLookups(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", c.file, err, c.want)
 			continue
 		}
-		asError(t, err)
+		if got := asError(t, err); got.File != "lists/"+c.file {
+			t.Errorf("%s: got %+v, want its file", c.file, got)
+		}
 		if diff := cmp.Diff(map[string][]string{"good": {"x"}}, got); diff != "" {
 			t.Errorf("%s: lists differ (-want +got):\n%s", c.file, diff)
 		}
