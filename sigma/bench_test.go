@@ -3,12 +3,7 @@
 package sigma_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
-	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
@@ -104,8 +99,3 @@ func BenchmarkCurve(b *testing.B) {
 		})
 	}
 }
-
-var _ = os.Args
-var _ = filepath.Base
-var _ = gzip.NewReader
-var _ io.Reader = bytes.NewReader(nil)

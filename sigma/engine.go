@@ -61,7 +61,7 @@ func (e *Engine) route() {
 			at[l] = i
 			e.sources = append(e.sources, engineSource{logSource: l})
 		}
-		e.sources[i].members = append(e.sources[i].members, int32(number)) //nolint:gosec // bounded by the bytes of rules
+		e.sources[i].members = append(e.sources[i].members, int32(number))
 	}
 }
 
@@ -102,17 +102,17 @@ func (e *Engine) plan(product, service, category string) (p *plan, wide bool) {
 	var covering []int
 	for i := range e.sources {
 		if e.sources[i].logSource.Covers(product, service, category) {
-			key = append(key, byte(i), byte(i>>8), byte(i>>16), byte(i>>24)) //nolint:gosec // the bytes of a number
+			key = append(key, byte(i), byte(i>>8), byte(i>>16), byte(i>>24))
 			covering = append(covering, i)
 		}
 	}
 	if p, ok := e.plans.Load(string(key)); ok {
-		return p.(*plan), false //nolint:errcheck // nothing else is stored
+		return p.(*plan), false
 	}
 	e.mutex.Lock()
 	defer e.mutex.Unlock()
 	if p, ok := e.plans.Load(string(key)); ok {
-		return p.(*plan), false //nolint:errcheck // as above
+		return p.(*plan), false
 	}
 	if e.made.Load() >= mostPlans {
 		if e.every == nil {

@@ -185,7 +185,7 @@ func (b *builder) automaton() *automaton {
 	}
 	number := make([]uint32, len(b.lead))
 	for i, state := range slices.Concat(plain, accepting) {
-		number[state] = uint32(i) //nolint:gosec // bounded by mostStates
+		number[state] = uint32(i)
 	}
 	width := uint32(b.width)                                                                                             //nolint:gosec // at most 256
 	a := &automaton{class: b.class, width: width, accept: uint32(len(plain)) * width, next: make([]uint32, len(b.next))} //nolint:gosec // as above
@@ -194,7 +194,7 @@ func (b *builder) automaton() *automaton {
 	}
 	for state := range b.lead {
 		row := a.next[number[state]*width:][:width]
-		for class, to := range b.row(int32(state)) { //nolint:gosec // as above
+		for class, to := range b.row(int32(state)) {
 			row[class] = number[to] * width
 		}
 	}

@@ -44,7 +44,7 @@ func (s *Scanner) nominateParsed() {
 		if x == nil {
 			continue
 		}
-		f := s.field(int32(number)) //nolint:gosec // fields are numbered so
+		f := s.field(int32(number))
 		if f.present {
 			s.give(x.present, true)
 		}

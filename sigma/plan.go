@@ -202,7 +202,7 @@ func (p *planner) used(programs []program) []int32 {
 	var fields []int32
 	for field, is := range used {
 		if is {
-			fields = append(fields, int32(field)) //nolint:gosec // fields are numbered so
+			fields = append(fields, int32(field))
 		}
 	}
 	return fields

@@ -2,6 +2,7 @@ package sigma
 
 import (
 	"errors"
+	"slices"
 	"strconv"
 )
 
@@ -254,8 +255,7 @@ func (p *programmer) expression(x *expression, yes, no int32) (int32, error) {
 }
 
 func (p *programmer) selection(s *selection, yes, no int32) (int32, error) {
-	for i := len(s.groups) - 1; i >= 0; i-- {
-		g := s.groups[i]
+	for _, g := range slices.Backward(s.groups) {
 		next := yes
 		for j := len(g) - 1; j >= 0; j-- {
 			if len(p.steps) == mostSteps {

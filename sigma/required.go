@@ -44,7 +44,7 @@ func length(texts []string) int {
 }
 
 func requirement(x *syntax.Regexp) requires {
-	switch x.Op {
+	switch x.Op { //nolint:exhaustive // of the others nothing is known
 	case syntax.OpEmptyMatch, syntax.OpBeginLine, syntax.OpEndLine, syntax.OpBeginText, syntax.OpEndText,
 		syntax.OpWordBoundary, syntax.OpNoWordBoundary:
 		return requires{exact: []string{""}}

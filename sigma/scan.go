@@ -54,7 +54,7 @@ func (e *Engine) Scanner() *Scanner {
 	}
 	s.fields = make([]spans, len(e.compiler.names))
 	for i := range s.nodes {
-		s.nodes[i].kind = kind(i) //nolint:gosec // there are six
+		s.nodes[i].kind = kind(i)
 	}
 	return s
 }

@@ -97,7 +97,7 @@ func shortest(signals []signal) int {
 
 func (it *item) atomSignals(a *atom, predicate int32) []signal {
 	there := []signal{{field: it.field, hint: hintPresence, sure: none}}
-	switch it.form(a) {
+	switch it.form(a) { //nolint:exhaustive // the others have no signal
 	case formPattern:
 		if a.isLiteral {
 			return []signal{{field: it.field, hint: hintLiteral, text: a.literal, sure: predicate}}

@@ -105,7 +105,7 @@ func (t *trie) place(node int32, first, count int) {
 		e := &t.edges[first+i]
 		at := hashHead(e.head, len(e.name)) >> n.shift
 		for slots[at] != none {
-			at = (at + 1) & uint64(len(slots)-1)
+			at = (at + 1) & uint64(len(slots)-1) //nolint:gosec // a length
 		}
 		slots[at] = int32(first + i) //nolint:gosec // as above
 	}

@@ -62,7 +62,8 @@ func merged(own, shipped sigma.Collection, off *disabled) (all sigma.Collection,
 	}
 	on := func(h *sigma.Header) bool { return !off.has(h.ID, detect.Name(h)) }
 	fresh := func(h *sigma.Header) bool {
-		return on(h) && !(h.ID != "" && taken["id "+h.ID] || taken["name "+detect.Name(h)])
+		replaced := h.ID != "" && taken["id "+h.ID] || taken["name "+detect.Name(h)]
+		return !replaced && on(h)
 	}
 	all = chosen(own, on)
 	all.Add(chosen(shipped, fresh))

@@ -200,7 +200,7 @@ func TestWhateverTheWayOfEvents(t *testing.T) {
 	for seed := range uint64(6) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			t.Parallel()
-			random := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a test's
+			random := rand.New(rand.NewPCG(seed, 1))
 			all := append(events(), events()...)
 			random.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 			dsn := storetest.Postgres(t)

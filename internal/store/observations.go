@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/correlate"
@@ -77,7 +78,7 @@ func (tx *Tx) Observe(ctx context.Context, g correlate.Group, observations []cor
 			return err
 		}
 		at := o.Time.UnixNano()
-		args = append(args, digest(state, g.Key, fmt.Sprint(at), o.Rule, o.Event, o.Value), state, group, clean(g.Key), at, micros(o.Due), micros(o.Until), body)
+		args = append(args, digest(state, g.Key, strconv.FormatInt(at, 10), o.Rule, o.Event, o.Value), state, group, clean(g.Key), at, micros(o.Due), micros(o.Until), body)
 	}
 	err := insert(ctx, tx.db, "INSERT INTO observations (id, state, grp, key, at, due, until, body) VALUES ", " ON CONFLICT (id) DO NOTHING", 8, args)
 	return tx.check("keep observations", err)
