@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,6 +90,7 @@ func (s *shelf) take(ctx context.Context, files string) error {
 	s.taken, s.seen, s.trouble = files, files, err
 	if err == nil {
 		s.current.Store(loaded)
+		debug.FreeOSMemory() // reading and compiling took several times what is kept
 	}
 	return err
 }
