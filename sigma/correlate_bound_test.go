@@ -121,6 +121,9 @@ func TestLateIsLeftOut(t *testing.T) {
 	if got := at(30); len(got) != 0 {
 		t.Errorf("got %+v of a duplicate", got)
 	}
+	if got := c.Stats(); got.Observations != 2 {
+		t.Errorf("got %+v, want a duplicate kept once", got)
+	}
 }
 
 // BenchmarkCorrelator tells what an observation costs in a group of the size given, which should depend on it but

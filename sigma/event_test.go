@@ -11,6 +11,7 @@ import (
 )
 
 func TestEventRefused(t *testing.T) {
+	scanner := compile(t, nil).Scanner()
 	for name, c := range map[string]struct{ text, want string }{
 		"empty":           {"", "expected an object"},
 		"a list":          {"[]", "expected an object"},
@@ -36,6 +37,9 @@ func TestEventRefused(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if _, err := sigma.ParseEvent([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want %q", err, c.want)
+			}
+			if _, err := scanner.Scan([]byte(c.text), "", "", ""); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("the engine gives %v, want %q", err, c.want)
 			}
 		})
 	}

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
+	"github.com/google/go-cmp/cmp"
 	"go.yaml.in/yaml/v3"
 
 	"github.com/riposte-sec/riposte/sigma"
@@ -124,5 +127,61 @@ func FuzzEvent(f *testing.F) {
 			return
 		}
 		t.Errorf("%q: got error %v, want valid %v", text, err, valid)
+	})
+}
+
+// FuzzCollection reads and links any file, and correlates any events by it in two orders, which must agree.
+func FuzzCollection(f *testing.F) {
+	f.Add([]byte(everyKind), "abcabcaab", int64(1))
+	f.Add([]byte(base("a", "a")+correlationText("c", "type: temporal\nrules: [a, d]\ntimespan: 5m")+
+		correlationText("d", "type: temporal\nrules: [c]\ntimespan: 5m")), "aa", int64(60))
+	f.Add([]byte(base("a", "a")+filterText("f", "expires: 2026-03-01\nowner: x\n", "rules: any\ns: {call: b}\ncondition: not s")+
+		correlationText("c", "type: value_avg\nrules: a\ntimespan: 1w\ncondition: {field: n, neq: 0.1}")), "aaa", int64(7))
+	f.Fuzz(func(t *testing.T, text []byte, calls string, step int64) {
+		c, err := sigma.ParseCollection("file.yml", text, sigma.Options{})
+		if err != nil && !errors.As(err, new(*sigma.Error)) {
+			t.Fatalf("got %T, want a *sigma.Error", err)
+		}
+		linked, err := c.Link(noon)
+		if err != nil && !errors.As(err, new(*sigma.Error)) {
+			t.Fatalf("got %T, want a *sigma.Error", err)
+		}
+		if len(calls) > 50 || step < 0 || step > 1e6 || len(linked.Correlations) == 0 {
+			return
+		}
+		var events []happening
+		for i, call := range calls {
+			at := noon.Add(time.Duration(int64(i)*step) * time.Second)
+			events = append(events, happen(i, at, map[string]any{"call": string(call), "who": "u", "where": "x", "what": i, "n": i}))
+		}
+		want := final(t, linked, events, sigma.CorrelatorOptions{Lateness: sigma.Unbounded}, 1)
+		slices.Reverse(events)
+		got := final(t, linked, events, sigma.CorrelatorOptions{Lateness: sigma.Unbounded}, 1)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("the order of events matters (-forth +back):\n%s", diff)
+		}
+	})
+}
+
+// FuzzLookups reads any list, of each kind.
+func FuzzLookups(f *testing.F) {
+	for _, seed := range []string{"a\n# b\nc # d\n", "a,b\n\"c\n", "- a\n- 1\n", "[\"a\",1]", "\ufeffx", "a: b"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		for _, file := range []string{"a.txt", "a.csv", "a.yaml", "a.json"} {
+			got, err := sigma.LoadLookups(lists(map[string]string{file: string(text)}), "lists")
+			if err != nil && !errors.As(err, new(*sigma.Error)) {
+				t.Fatalf("%s: got %T, want a *sigma.Error", file, err)
+			}
+			if _, read := got["a"]; read == (err != nil) {
+				t.Errorf("%s: read %v, error %v", file, read, err)
+			}
+			for _, value := range got["a"] {
+				if value == "" || !utf8.ValidString(value) {
+					t.Errorf("%s: kept the value %q", file, value)
+				}
+			}
+		}
 	})
 }

@@ -39,13 +39,13 @@ type matchCase struct {
 func runCases(t *testing.T, cases []matchCase) {
 	t.Helper()
 	o := sigma.Options{Placeholders: map[string][]string{
-		"admins": {"root", "adm*"}, "nets": {"10.0.0.0/8", "fd00::/8"}, "sep": {"-", "_"},
+		"admins": {"root", "adm*"}, "admin": {"root"}, "nets": {"10.0.0.0/8", "fd00::/8"}, "sep": {"-", "_"},
 	}}
 	for _, c := range cases {
 		t.Run(c.item, func(t *testing.T) {
 			detection := "s:\n" + indented(c.item) + "condition: s"
 			r := parseOne(t, ruleText(detection), o)
-			set := newSet(t, []*sigma.Rule{r})
+			set, scanner := newSet(t, []*sigma.Rule{r}), compile(t, []*sigma.Rule{r}).Scanner()
 			check := func(text string, want bool) {
 				e := parseEvent(t, []byte(text))
 				if _, got := r.Match(e); got != want {
@@ -53,6 +53,9 @@ func runCases(t *testing.T, cases []matchCase) {
 				}
 				if got := len(set.Evaluate(e, "aws", "cloudtrail", "")) == 1; got != want {
 					t.Errorf("%s in a set: got %v, want %v", text, got, want)
+				}
+				if got := len(scan(t, scanner, []byte(text))) == 1; got != want {
+					t.Errorf("%s in an engine: got %v, want %v", text, got, want)
 				}
 			}
 			for _, text := range c.matches {

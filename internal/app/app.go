@@ -13,8 +13,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -33,7 +31,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/ingest"
-	"github.com/riposte-sec/riposte/internal/ledger"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/internal/provider/push"
 	"github.com/riposte-sec/riposte/internal/record"
@@ -118,26 +115,6 @@ func (a *App) openStore(ctx context.Context) error {
 	return nil
 }
 
-// ledgerKey is the configured one, or one that is made once and kept in the data folder.
-func ledgerKey(c Config) (*ledger.Key, error) {
-	if c.Store.LedgerKey.IsZero() {
-		return ledger.LoadOrCreateKey(filepath.Join(c.Data, "ledger.key"))
-	}
-	key, err := ledger.ParseKey(c.Store.LedgerKey.Reveal())
-	if err != nil {
-		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("store.ledger_key: %w", err))
-	}
-	return key, nil
-}
-
-// state is where a part keeps its state: the one PostgreSQL, or a file of its own.
-func (a *App) state(file string) string {
-	if !a.config.Store.URL.IsZero() {
-		return a.config.Store.URL.Reveal()
-	}
-	return filepath.Join(a.config.Data, file)
-}
-
 // wire puts the parts together, in the order of an event's way backwards: each needs the one after it.
 func (a *App) wire(ctx context.Context) error {
 	log, now := a.options.Logger, a.options.Now
@@ -194,6 +171,9 @@ func (a *App) wire(ctx context.Context) error {
 		return err
 	}
 	guard.fixed = append(fixed, a.stands(now())...)
+	if err := a.private("durable.db"); err != nil {
+		return err
+	}
 	legs.engine, err = durable.Open(ctx, durable.Options{
 		Store: a.state("durable.db"), Node: a.node, Logger: log,
 		Advance: func(ctx context.Context, leg durable.Leg) error { return a.runner.Advance(ctx, leg.Run, leg.Leg) },
@@ -306,32 +286,6 @@ func (a *App) keeper() (*auth.Keeper, error) {
 		who.Tokens = []auth.Token{{Name: "local-admin", SHA256: hash, Roles: []auth.Role{auth.Admin}}}
 	}
 	return auth.New(who, a.options.Now)
-}
-
-// TokenFile is where the local administrator's token is, in the data folder.
-const TokenFile = "admin.token"
-
-func (a *App) localToken() (hash string, err error) {
-	a.token = filepath.Join(a.config.Data, TokenFile)
-	kept, err := os.ReadFile(a.token)
-	if err == nil {
-		token := strings.TrimSpace(string(kept))
-		if err := auth.CheckForm(token); err != nil {
-			return "", fault.WithHint(fault.Wrap(fault.Invalid, fmt.Errorf("%s: %w", a.token, err)), "delete it to get a new one")
-		}
-		return auth.Hash(token), nil
-	}
-	if !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("read token: %w", err)
-	}
-	token, hash, err := auth.Generate()
-	if err != nil {
-		return "", err
-	}
-	if err := os.WriteFile(a.token, []byte(token+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write token: %w", err)
-	}
-	return hash, nil
 }
 
 // Address is where the API listens.
@@ -475,28 +429,4 @@ func specsOf(actions []action.Action) []action.Spec {
 		specs = append(specs, a.Spec())
 	}
 	return specs
-}
-
-// nodeName is the configured name, or one that is made once and kept in the data folder.
-func nodeName(c Config) (string, error) {
-	if c.Node != "" {
-		return c.Node, nil
-	}
-	file := filepath.Join(c.Data, "node")
-	kept, err := os.ReadFile(file) //nolint:gosec // in the data folder
-	if err == nil && strings.TrimSpace(string(kept)) != "" {
-		return strings.TrimSpace(string(kept)), nil
-	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("read node's name: %w", err)
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "node"
-	}
-	name := host + "-" + strings.ToLower(newID()[16:])
-	if err := os.WriteFile(file, []byte(name+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("write node's name: %w", err)
-	}
-	return name, nil
 }

@@ -203,7 +203,7 @@ func (c *Config) checkSources() error {
 	}
 	for i, queue := range c.Sources.Queues {
 		if _, err := queue.Source(aws.Self{}); err != nil {
-			errs = append(errs, wrong(fmt.Sprintf("sources.queues[%d].url", i), "%v", err))
+			errs = append(errs, wrong(fmt.Sprintf("sources.queues[%d].url", i), "%s", strings.TrimPrefix(err.Error(), "url: ")))
 		}
 	}
 	for i, topic := range c.Sources.SNS.Topics {

@@ -23,7 +23,8 @@ type envelope struct {
 }
 
 // Envelope reads an EventBridge event. Most give one event; an import of Security Hub findings gives one a
-// finding. Where some of those can't be read, the others come with the error.
+// finding. Where some of those can't be read, the others come with the error. What AWS itself didn't put on
+// the bus is an event of another kind, whatever it says that it is.
 func Envelope(raw []byte) ([]event.Event, error) {
 	whole, err := object(raw)
 	if err != nil {
@@ -32,6 +33,9 @@ func Envelope(raw []byte) ([]event.Event, error) {
 	env, err := open(whole)
 	if err != nil {
 		return nil, err
+	}
+	if !strings.HasPrefix(env.source, "aws.") {
+		return []event.Event{env.other()}, nil // anybody may say that they have a finding; only AWS says so as aws.
 	}
 	switch env.kind {
 	case "AWS API Call via CloudTrail", "AWS Console Sign In via CloudTrail", "AWS Service Event via CloudTrail",
@@ -152,7 +156,8 @@ func momentOf(texts ...string) time.Time {
 }
 
 // Record reads one record of any kind that AWS writes to a file, a topic or a queue: of CloudTrail, an
-// EventBridge event, or what an EventBridge event would hold.
+// EventBridge event, or what an EventBridge event would hold; audit events of Kubernetes, alone, in a list of
+// theirs, or as CloudWatch Logs hands them to subscribers.
 func Record(raw []byte) ([]event.Event, error) {
 	record, err := object(raw)
 	if err != nil {
@@ -183,6 +188,12 @@ func Record(raw []byte) ([]event.Event, error) {
 		return one(configItem(record))
 	case has("AlarmName", "NewStateValue"):
 		return one(alarmNotice(record))
+	case audited(record):
+		return one(kubernetesAudit(record, cluster{}))
+	case has("awslogs"):
+		return packed(record)
+	case has("messageType", logEvents), listed(record):
+		return wrappingOf(record).all(record)
 	}
 	return nil, fault.New(fault.Invalid, "not a record of a kind that is known; its keys are %s", strings.Join(keysOf(record), ", "))
 }

@@ -50,11 +50,33 @@ type Piece struct {
 	Raw   []byte
 	// Err says why the piece can't be a record: too large, too deep, not JSON. Raw is then its beginning.
 	Err error
+
+	within *wrapping // nil where nothing is around it
+}
+
+// events maps the piece.
+func (p *Piece) events() ([]event.Event, error) {
+	switch {
+	case p.Err != nil:
+		return nil, p.Err
+	case p.within == nil:
+		return Record(p.Raw)
+	}
+	return p.within.record(p.Raw)
+}
+
+// alone is the piece as it can be read by itself.
+func (p *Piece) alone() []byte {
+	if p.within == nil || p.Err != nil {
+		return p.Raw
+	}
+	return p.within.alone(p.Raw)
 }
 
 // File finds the records of a file: {"Records":[...]}, a JSON array, one JSON value a line, a single
-// value, or several of these one after the other; gzip is recognised and may have several members. It holds
-// one record at a time. A record that is broken is a Piece with an error, and the rest goes on.
+// value, or several of these one after the other; gzip is recognised and may have several members. What CloudWatch
+// Logs hands to subscribers, and lists of audit events, are read member by member, too. It holds one record at a
+// time. A record that is broken is a Piece with an error, and the rest goes on.
 //
 // It returns each's error as it is; what reading r returned, wrapped; and a fault.Invalid where the file
 // ends too early or is damaged. The records before are then given already.
@@ -89,17 +111,14 @@ func Read(name string, r io.Reader, limits Limits, each func([]event.Event, []ev
 	var rest event.Letter
 	err := File(r, limits, func(p Piece) error {
 		origin := name + "#" + strconv.Itoa(p.Index)
-		events, err := []event.Event(nil), p.Err
-		if err == nil {
-			events, err = Record(p.Raw)
-		}
+		events, err := p.events()
 		for i := range events {
 			events[i].Origin = origin
 		}
 		if err == nil {
 			return each(events, nil)
 		}
-		letter := event.Letter{Format: FormatRecord, Origin: origin, Reason: err.Error(), Raw: p.Raw}
+		letter := event.Letter{Format: FormatRecord, Origin: origin, Reason: err.Error(), Raw: p.alone()}
 		if letters++; letters > mostLetters {
 			rest = letter
 			return each(events, nil)
@@ -178,6 +197,7 @@ type splitter struct {
 	stopped error  // what each returned
 	scratch []byte // of the record being read
 	size    int    // of the record being read; more than scratch where it is too large
+	within  *wrapping
 }
 
 func (s *splitter) run() error {
@@ -240,12 +260,12 @@ func (s *splitter) next(commas bool) (byte, error) {
 	}
 }
 
-// value reads one value and hands it on. Where it is an object with a list Records, its members are the
+// value reads one value and hands it on. Where it is an object with a list of records, its members are the
 // records and it isn't one itself. At the top of a file a broken value ends with its line.
 func (s *splitter) value(top bool) error {
 	w := walker{top: top}
 	s.scratch, s.size = s.scratch[:0], 0
-	wrapper := false
+	var wrapper *wrapping
 	for {
 		chunk, err := s.chunk()
 		if err != nil {
@@ -263,22 +283,38 @@ func (s *splitter) value(top bool) error {
 		s.drop(n)
 		switch {
 		case result == enter:
-			wrapper = true
-			if err := s.list(); err != nil {
+			if wrapper, err = s.enter(&w, wrapper); err != nil {
 				return err
 			}
-			w.name = w.name[:0]
 		case result == broken && w.fresh:
 			return s.emit(errNotJSON)
 		case result == broken, result == over && s.size == 0:
 			return s.badLine()
 		case result == done || result == over:
-			if wrapper {
+			if wrapper != nil {
 				return nil
 			}
 			return s.emit(s.verdict(&w))
 		}
 	}
+}
+
+// enter reads the list that begins, if it is one of records. What is around it is asked for once in each value.
+func (s *splitter) enter(w *walker, wrapper *wrapping) (*wrapping, error) {
+	if wrapper == nil {
+		around, may := enters(string(w.name), s.scratch)
+		if !may {
+			w.closed = true
+			w.descend('[')
+			return nil, nil
+		}
+		wrapper = around
+	}
+	s.within = wrapper
+	err := s.list()
+	s.within = nil
+	w.name = w.name[:0]
+	return wrapper, err
 }
 
 // verdict says why the value just read is no record, if it isn't.
@@ -306,7 +342,7 @@ func (s *splitter) emit(err error) error {
 	}
 	index := s.index
 	s.index++
-	s.stopped = s.each(Piece{Index: index, Raw: bytes.Clone(raw), Err: err})
+	s.stopped = s.each(Piece{Index: index, Raw: bytes.Clone(raw), Err: err, within: s.within})
 	return s.stopped
 }
 

@@ -14,6 +14,7 @@ type walker struct {
 	top     bool              // at the top of a file: its list of records is entered, and what can't go on is told
 	fresh   bool              // nothing but white space since a line began
 	deep    bool              // deeper than Deepest
+	closed  bool              // no list but that of records is entered
 }
 
 // outcome is what a byte meant.
@@ -23,12 +24,18 @@ const (
 	more   outcome = iota
 	done           // the byte ends the value
 	over           // the value ended before the byte
-	enter          // the byte opens the list of the key Records at level 1
+	enter          // the byte opens a list at level 1 that may hold records
 	broken         // the byte can't stand here
 )
 
 // records is the key whose list is a file's records.
 const records = "Records"
+
+// The keys of other lists that may be: see enters.
+const (
+	logEvents  = "logEvents"
+	auditItems = "items"
+)
 
 // step takes one byte.
 func (w *walker) step(c byte) outcome {
@@ -94,7 +101,7 @@ func (w *walker) inString(c byte) outcome {
 		}
 		return more
 	}
-	if w.naked && len(w.name) <= len(records) {
+	if w.naked && len(w.name) <= len(logEvents) { // the longest key that is asked for
 		w.name = append(w.name, c)
 	}
 	return more
@@ -106,9 +113,20 @@ func (w *walker) open(c byte) outcome {
 		return over
 	case w.naming && w.top:
 		return broken
-	case c == '[' && w.top && w.depth == 1 && w.objects[1] && string(w.name) == records:
+	case c == '[' && w.top && w.depth == 1 && w.objects[1] && w.enterable():
 		return enter
 	}
+	return w.descend(c)
+}
+
+// enterable reports whether the list that begins may be one of records.
+func (w *walker) enterable() bool {
+	name := string(w.name)
+	return name == records || !w.closed && (name == logEvents || name == auditItems)
+}
+
+// descend goes a level down.
+func (w *walker) descend(c byte) outcome {
 	w.depth++
 	if w.depth > Deepest {
 		w.deep = true

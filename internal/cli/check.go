@@ -99,6 +99,13 @@ func (r *root) tokens() *cobra.Command {
 				return err
 			}
 			expires := time.Now().Add(valid).UTC().Truncate(time.Second)
+			if valid <= 0 {
+				return fault.New(fault.Invalid, "--valid: %s is over before it begins", valid)
+			}
+			entry := auth.Token{Name: args[0], SHA256: hash, Roles: []auth.Role{auth.Admin}, Expires: expires}
+			if _, err := auth.New(auth.Config{Tokens: []auth.Token{entry}}, time.Now); err != nil {
+				return err
+			}
 			made := map[string]any{"name": args[0], "token": token, "sha256": hash, "roles": roles, "expires": expires}
 			return r.show(made, func() {
 				fmt.Fprintf(r.Out, "token: %s\n\nIt is not shown again. Add to the configuration:\n\nauth:\n  tokens:\n    - name: %s\n      sha256: %s\n      roles: [%s]\n      expires: %s\n",

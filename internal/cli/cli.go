@@ -55,9 +55,6 @@ func Main(ctx context.Context, args []string, s Streams, version string) int {
 	r := &root{Streams: s, version: version}
 	command := r.command() //nolint:contextcheck // cobra hands it on
 	command.SetArgs(args)
-	command.SetIn(s.In)
-	command.SetOut(s.Out)
-	command.SetErr(s.Err)
 	err := command.ExecuteContext(ctx)
 	switch {
 	case err == nil:
@@ -73,8 +70,6 @@ func Main(ctx context.Context, args []string, s Streams, version string) int {
 	}
 	return exitFailed
 }
-
-var errUsage = errors.New("see --help")
 
 func (r *root) command() *cobra.Command {
 	c := &cobra.Command{
@@ -110,6 +105,12 @@ func (r *root) command() *cobra.Command {
 	in("code", r.test(), r.replay(), r.coverage(), r.rules())
 	in("rails", r.freeze(), r.unfreeze(), r.freezes(), r.protect(), r.unprotect(), r.protections())
 	in("record", r.ledger())
+	c.SetIn(r.In)
+	c.SetOut(r.Out) // completion's commands keep it
+	c.SetErr(r.Err)
+	c.InitDefaultCompletionCmd()
+	c.InitDefaultHelpCmd()
+	strict(c)
 	return c
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -97,7 +98,21 @@ func (r *root) table(head []string, rows [][]string) {
 	_ = w.Flush() // a closed pipe: nobody reads on
 }
 
+// line writes values as the format says, each on one line: a value with line breaks in it must not look like
+// lines of ours.
 func (r *root) line(format string, args ...any) {
+	for i, arg := range args {
+		switch text := arg.(type) {
+		case error:
+			args[i] = flat(text.Error())
+		case fmt.Stringer:
+			args[i] = flat(text.String())
+		default:
+			if v := reflect.ValueOf(arg); v.Kind() == reflect.String {
+				args[i] = flat(v.String())
+			}
+		}
+	}
 	fmt.Fprintln(r.Out, clean(fmt.Sprintf(format, args...)))
 }
 

@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"fmt"
 	"net/url"
 
 	"github.com/spf13/cobra"
 
 	"github.com/riposte-sec/riposte/internal/api"
 	"github.com/riposte-sec/riposte/internal/api/client"
-	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/store"
 )
@@ -74,7 +74,7 @@ func (r *root) protect() *cobra.Command {
 			"  riposte protect --account 111122223333 --reason \"production payments\"",
 		cobra.NoArgs, func(c *cobra.Command, server *client.Client, _ []string) error {
 			if p == (api.Protect{Reason: p.Reason}) {
-				return fault.New(fault.Invalid, "say what: --kind, --name, --arn, --account or --tag")
+				return fmt.Errorf("say what: --kind, --name, --arn, --account or --tag: %w for %s", errUsage, c.CommandPath())
 			}
 			var set guardrail.Protection
 			if err := server.Post(c.Context(), "/v1/protections", p, &set); err != nil {

@@ -12,7 +12,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/api"
 	"github.com/riposte-sec/riposte/internal/api/client"
 	"github.com/riposte-sec/riposte/internal/event"
-	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/run"
@@ -294,7 +293,7 @@ func (r *root) undo() *cobra.Command {
 		"Restores what the plans saw, the last change first. A resource that somebody changed since is left as it is, and\nthe difference is told; --force overwrites it.",
 		cobra.ExactArgs(2), func(c *cobra.Command, server *client.Client, args []string) error {
 			if args[0] != "run" && args[0] != "incident" {
-				return fault.New(fault.Invalid, "undo run RUN, or undo incident INCIDENT; not %q", args[0])
+				return fmt.Errorf("undo run RUN, or undo incident INCIDENT; not %q: %w for %s", args[0], errUsage, c.CommandPath())
 			}
 			var undo run.Run
 			if err := server.Post(c.Context(), at(args[0]+"s", args[1], "undo"), what, &undo); err != nil {
@@ -334,8 +333,9 @@ func (r *root) letters() *cobra.Command {
 			return err
 		}
 		return r.show(detail, func() {
-			r.line("%s from %s, %d times, last at %s\n%s\n\n%s", detail.Letter.Format, detail.Letter.Origin, detail.Letter.Count,
-				when(detail.Letter.Received), detail.Letter.Reason, detail.Text)
+			r.line("%s from %s, %d times, last at %s\n%s\n", detail.Letter.Format, detail.Letter.Origin, detail.Letter.Count,
+				when(detail.Letter.Received), detail.Letter.Reason)
+			fmt.Fprintln(r.Out, clean(detail.Text))
 		})
 	})
 	replay := r.asking("replay LETTER", "Read a record once more", "", cobra.ExactArgs(1), func(c *cobra.Command, server *client.Client, args []string) error {

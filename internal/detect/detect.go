@@ -5,6 +5,7 @@
 package detect
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,7 +90,8 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 	if err != nil {
 		return fmt.Errorf("make a finding: %w", err)
 	}
-	hits, err := d.hits(ev)
+	text := asRead(ev)
+	hits, err := d.hits(ev.Source, text)
 	if err != nil {
 		return err
 	}
@@ -105,7 +107,7 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 			continue
 		}
 		if record == nil {
-			if record, err = sigma.ParseEvent(ev.Raw); err != nil {
+			if record, err = sigma.ParseEvent(text); err != nil {
 				return fmt.Errorf("read for correlations: %w", err)
 			}
 		}
@@ -114,16 +116,34 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 	return nil
 }
 
-func (d *Detector) hits(ev *event.Event) ([]sigma.Hit, error) {
-	product, service := LogSource(ev.Source)
+func (d *Detector) hits(source event.Source, text []byte) ([]sigma.Hit, error) {
+	product, service := LogSource(source)
 	if product == "" {
 		return nil, nil
 	}
-	hits, err := d.engine.Evaluate(ev.Raw, product, service, "")
+	hits, err := d.engine.Evaluate(text, product, service, "")
 	if err != nil {
 		return nil, fmt.Errorf("read for rules: %w", err)
 	}
 	return hits, nil
+}
+
+// asRead is an event as rules read it: as its source wrote it. GuardDuty's findings come with an envelope of
+// EventBridge, or without one from S3; rules see them within it, whichever way they came.
+func asRead(ev *event.Event) []byte {
+	if ev.Source != event.GuardDuty {
+		return ev.Raw
+	}
+	return fmt.Appendf(nil, `{"detail-type":"GuardDuty Finding","source":"aws.guardduty","account":%s,"region":%s,"detail":%s}`,
+		quoted(ev.Account), quoted(ev.Region), ev.Raw)
+}
+
+func quoted(text string) []byte {
+	out, err := json.Marshal(text)
+	if err != nil {
+		return []byte(`""`) // a string always has a JSON
+	}
+	return out
 }
 
 // LogSource is what Sigma calls a source; both are empty where no rule is asked of it.
@@ -133,6 +153,8 @@ func LogSource(source event.Source) (product, service string) {
 		return "aws", "cloudtrail"
 	case event.GuardDuty:
 		return "aws", "guardduty"
+	case event.KubernetesAudit:
+		return "kubernetes", "audit"
 	default:
 		return "", ""
 	}

@@ -291,3 +291,49 @@ func TestNothing(t *testing.T) {
 		t.Errorf("got %v, %v of no rules", found, letters)
 	}
 }
+
+// Rules read findings of GuardDuty as EventBridge hands them over, whichever way they came, and events of
+// Kubernetes by their own log source. What is there for correlations alone makes no finding.
+func TestOtherSourcesThanCloudTrail(t *testing.T) {
+	t.Parallel()
+	d := detector(t, `title: A key
+id: a-key
+name: a_key
+logsource: {product: aws, service: guardduty}
+detection:
+  selection: {detail-type: GuardDuty Finding, detail.resource.accessKeyDetails.accessKeyId|startswith: AKIA}
+  condition: selection
+---
+title: Two findings about one key
+id: two-about-one-key
+correlation:
+  type: event_count
+  rules: [a_key]
+  group-by: [detail.resource.accessKeyDetails.accessKeyId]
+  timespan: 1h
+  condition: {gte: 2}
+`, `title: Secrets read
+id: secrets-read
+logsource: {product: kubernetes, service: audit}
+detection:
+  selection: {verb: list, objectRef.resource: secrets}
+  condition: selection
+`)
+	bare := `{"schemaVersion":"2.0","accountId":"111122223333","region":"eu-west-1","id":"f-1","type":"Recon:IAMUser/MaliciousIPCaller","severity":5,
+		"createdAt":"2026-03-04T12:00:00Z","updatedAt":"2026-03-04T12:00:00Z","title":"t","resource":{"resourceType":"AccessKey","accessKeyDetails":{"accessKeyId":"AKIAEXAMPLE"}},
+		"service":{"count":1}}`
+	wrapped := `{"id":"env","detail-type":"GuardDuty Finding","source":"aws.guardduty","account":"111122223333","region":"eu-west-1","time":"2026-03-04T12:00:00Z","resources":[],"detail":` + bare + `}`
+	audit := `{"kind":"Event","apiVersion":"audit.k8s.io/v1","level":"Metadata","auditID":"a-1","stage":"ResponseComplete","verb":"list","user":{"username":"eve"},
+		"sourceIPs":["198.51.100.7"],"objectRef":{"resource":"secrets","namespace":"prod"},"requestReceivedTimestamp":"2026-03-04T12:00:00.000000Z","stageTimestamp":"2026-03-04T12:00:00.000000Z"}`
+	for name, text := range map[string]string{"from S3": bare, "by EventBridge": wrapped} {
+		seen := d.Detect([]event.Event{mapped(t, text)})
+		if len(seen.Findings) != 1 || seen.Findings[0].Product != finding.GuardDuty || len(seen.Observations) != 1 || len(seen.Letters) != 0 {
+			t.Errorf("%s: %d findings, %d observations, %d letters; want GuardDuty's own and one observation",
+				name, len(seen.Findings), len(seen.Observations), len(seen.Letters))
+		}
+	}
+	seen := d.Detect([]event.Event{mapped(t, audit)})
+	if len(seen.Findings) != 1 || seen.Findings[0].Type != "rule:secrets-read" {
+		t.Errorf("got %+v of Kubernetes' audit log", seen.Findings)
+	}
+}

@@ -1,7 +1,10 @@
 // Package entity holds the who and what of findings: what responders act on and incidents group by.
 package entity
 
-import "net/netip"
+import (
+	"net/netip"
+	"strings"
+)
 
 // Kind says what sort of thing an entity is. In playbooks and rules the same names are used as
 // fields: finding.access_key, finding.instance.
@@ -44,6 +47,9 @@ const (
 	Cluster          Kind = "cluster"           // EKS or ECS cluster
 	Pod              Kind = "pod"               // namespace/name
 	Container        Kind = "container"         // container id
+	Namespace        Kind = "namespace"         // of a Kubernetes cluster: its name
+	KubernetesUser   Kind = "kubernetes_user"   // name within the cluster, as of service accounts: system:serviceaccount:ns:name
+	KubernetesObject Kind = "kubernetes_object" // resource/namespace/name, or resource/name: secrets/payments/db
 	Process          Kind = "process"           // hash or path of an executable
 	Queue            Kind = "queue"             // SQS queue URL or ARN
 	Topic            Kind = "topic"             // SNS topic ARN
@@ -62,7 +68,7 @@ func Kinds() []Kind {
 		Principal, User, Role, AccessKey, Session, IP, Domain, UserAgent, Account, Instance, NetworkInterface,
 		SecurityGroup, Subnet, VPC, FlowLog, Volume, Snapshot, Image, InstanceProfile, Policy, Group, Bucket, Object,
 		Trail, Detector, KMSKey, Secret, Parameter, Document, Database, Table, Function, Cluster, Pod, Container,
-		Process, Queue, Topic, LogGroup, Alarm, ConfigRule, Recorder, Organization, MFADevice, Resource,
+		Namespace, KubernetesUser, KubernetesObject, Process, Queue, Topic, LogGroup, Alarm, ConfigRule, Recorder, Organization, MFADevice, Resource,
 	}
 }
 
@@ -109,8 +115,10 @@ func (e Entity) Key() string {
 // An account or a user agent is shared by everything; an address inside the network says little.
 func (e Entity) Groups() bool {
 	switch e.Kind {
-	case Account, UserAgent, Organization, Detector, ConfigRule, Subnet, VPC, Image, Recorder, Document:
+	case Account, UserAgent, Organization, Detector, ConfigRule, Subnet, VPC, Image, Recorder, Document, Namespace:
 		return false
+	case KubernetesUser: // those of the system itself, and whoever doesn't say who he is, are in everything
+		return e.ID != "" && (!strings.HasPrefix(e.ID, "system:") || strings.HasPrefix(e.ID, "system:serviceaccount:"))
 	case IP:
 		addr, err := netip.ParseAddr(e.ID)
 		return err == nil && addr.IsGlobalUnicast() && !addr.IsPrivate()

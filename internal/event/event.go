@@ -21,6 +21,7 @@ const (
 	ConfigCompliant Source = "aws.config.compliance"
 	CloudWatchAlarm Source = "aws.cloudwatch.alarm"
 	EventBridge     Source = "aws.eventbridge" // an envelope of another kind
+	KubernetesAudit Source = "kubernetes.audit"
 	Webhook         Source = "webhook"
 )
 

@@ -26,6 +26,9 @@ import (
 	"github.com/riposte-sec/riposte/internal/store"
 )
 
+// tracesPath is where a collector takes traces, by the specification of OTLP/HTTP.
+const tracesPath = "/v1/traces"
+
 // Config says where traces go.
 type Config struct {
 	// Traces is the OTLP/HTTP endpoint that takes traces, such as http://localhost:4318; none if empty.
@@ -48,13 +51,20 @@ func (c Config) Check() error {
 
 // Trace starts sending traces. The returned function sends what is left and stops.
 func Trace(ctx context.Context, c Config, version, node string) (func(context.Context) error, error) {
-	if c.Traces == "" {
-		return func(context.Context) error { return nil }, nil
-	}
 	if err := c.Check(); err != nil {
 		return nil, err
 	}
-	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(c.Traces))
+	if c.Traces == "" {
+		return func(context.Context) error { return nil }, nil
+	}
+	endpoint, err := url.Parse(c.Traces)
+	if err != nil {
+		return nil, fmt.Errorf("send traces: %w", err)
+	}
+	if endpoint.Path == "" || endpoint.Path == "/" {
+		endpoint.Path = tracesPath
+	}
+	exporter, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(endpoint.String()))
 	if err != nil {
 		return nil, fmt.Errorf("send traces: %w", err)
 	}
@@ -116,9 +126,9 @@ func (m *Metrics) Step(o respond.Outcome) {
 // Decided observes how long one batch took.
 func (m *Metrics) Decided(took time.Duration) { m.decided.Observe(took.Seconds()) }
 
-// Handler serves the metrics.
+// Handler serves the metrics: without those of the store while it is away.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 }
 
 // state reads what is at the moment when it is asked.

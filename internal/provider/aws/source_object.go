@@ -90,11 +90,11 @@ func (c *Cloud) storage(reach aws.Config) *s3.Client {
 func parseQueueURL(text string, self Self) (placeOf, error) {
 	parsed, err := url.Parse(text)
 	if err != nil || parsed.Host == "" {
-		return placeOf{}, fault.New(fault.Invalid, "%q: %w", text, errNoQueueURL)
+		return placeOf{}, fault.New(fault.Invalid, "url: %q: %w", text, errNoQueueURL)
 	}
 	parts := strings.Split(strings.Trim(parsed.Path, "/"), "/")
 	if len(parts) != 2 || parts[1] == "" {
-		return placeOf{}, fault.New(fault.Invalid, "%q: %w", text, errNoQueueURL)
+		return placeOf{}, fault.New(fault.Invalid, "url: %q: %w", text, errNoQueueURL)
 	}
 	place := placeOf{Region: self.Region, account: parts[0], name: parts[1]}
 	if labels := strings.Split(parsed.Hostname(), "."); len(labels) >= 4 && labels[0] == "sqs" {
