@@ -12,3 +12,15 @@ func Bar(out io.Writer, now func() time.Time) (tell func(replay.Progress), done 
 	b := &bar{out: out, terminal: true, now: now, began: now()}
 	return b.tell, b.done
 }
+
+// Understands gives what is wrong with a command line, without running it.
+func Understands(args []string) error {
+	command, rest, err := (&root{}).command().Find(args)
+	if err != nil {
+		return err
+	}
+	if err := command.ParseFlags(rest); err != nil {
+		return err
+	}
+	return command.ValidateArgs(command.Flags().Args())
+}

@@ -137,3 +137,12 @@ func TestTokensAreMadeAndTaken(t *testing.T) {
 	riposte(t, "token", "create", "a b").ends(1, "a b")
 	riposte(t, "token", "create", "ana", "--valid", "-1h").ends(1, "valid")
 }
+
+// A record that is too large, or cut, must not keep those after it from being sent.
+func TestEverythingThatCanBeReadIsSent(t *testing.T) {
+	h := newHouse(t)
+	large := strings.Replace(event(2, "ana"), `{`, `{"large":"`+strings.Repeat("x", 2<<20)+`",`, 1)
+	deep := strings.Replace(event(3, "ana"), `{`, `{"deep":`+strings.Repeat("[", 200)+strings.Repeat("]", 200)+`,`, 1)
+	h.write("log.json", `{"Records":[`+strings.Join([]string{large, deep, `{"what":1}`, event(4, "ana")}, ",")+`]}`)
+	h.ask("replay", "--send", h.path("log.json")).fine().says("1 events are taken in, 3 records were set aside")
+}

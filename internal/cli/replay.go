@@ -270,6 +270,9 @@ func (r *root) send(ctx context.Context, o replaying, paths []string) error {
 	return r.problems(problems)
 }
 
+// longestBroken is how much of a record that is no JSON is sent for people to see, in bytes.
+const longestBroken = 64 << 10
+
 // post sends the records of a batch as they are; what can't be read here, the server sets aside.
 func post(ctx context.Context, server *client.Client, b event.Batch) (accepted, setAside int, err error) {
 	var body bytes.Buffer
@@ -277,7 +280,15 @@ func post(ctx context.Context, server *client.Client, b event.Batch) (accepted, 
 		body.Write(oneLine(ev.Raw))
 	}
 	for _, l := range b.Letters {
-		body.Write(oneLine(l.Raw))
+		raw := l.Raw
+		if !json.Valid(raw) { // open brackets would take in what comes after
+			quoted, err := json.Marshal(string(raw[:min(len(raw), longestBroken)]))
+			if err != nil {
+				return 0, 0, fmt.Errorf("send record: %w", err)
+			}
+			raw = quoted
+		}
+		body.Write(oneLine(raw))
 	}
 	var receipt struct {
 		Accepted int `json:"accepted"`

@@ -56,7 +56,8 @@ type Sample struct {
 // Ruleset is rules and correlations that are asked of events, which may come in any order. It is for one
 // goroutine and one pass.
 type Ruleset struct {
-	set        *sigma.Set
+	engine     *sigma.Engine
+	linked     *sigma.Linked
 	source     Source
 	rules      map[*sigma.Rule]*Rule
 	order      []*Rule
@@ -68,12 +69,12 @@ type Ruleset struct {
 // NewRuleset makes a set of what a linked collection holds, which name gives names to. Two rules of one ID are
 // refused.
 func NewRuleset(linked *sigma.Linked, name func(*sigma.Header) string, source Source) (*Ruleset, error) {
-	set, err := sigma.NewSet(linked.Rules)
+	engine, err := sigma.Compile(linked.Rules)
 	if err != nil {
 		return nil, fmt.Errorf("load rules: %w", err)
 	}
 	s := &Ruleset{
-		set: set, source: source, rules: make(map[*sigma.Rule]*Rule, len(linked.Rules)), correlates: map[string]*Rule{},
+		engine: engine, linked: linked, source: source, rules: make(map[*sigma.Rule]*Rule, len(linked.Rules)), correlates: map[string]*Rule{},
 		pending: map[string]found{},
 	}
 	told := func(h *sigma.Header) *Rule {
@@ -121,18 +122,25 @@ func (s *Ruleset) ask(ev event.Event) (all []found, asked bool, err error) {
 	if source == (sigma.LogSource{}) {
 		return nil, false, nil
 	}
-	record, err := sigma.ParseEvent(ev.Raw)
+	hits, err := s.engine.Evaluate(ev.Raw, source.Product, source.Service, source.Category)
 	if err != nil {
 		return nil, true, err
 	}
-	hits := s.set.Evaluate(record, source.Product, source.Service, source.Category)
+	observed := hits[:0:0]
 	for _, hit := range hits {
 		if !hit.Rule.Quiet {
 			all = append(all, found{rule: s.rules[hit.Rule], sample: sampleOf(ev, hit.Match)})
 		}
+		if s.linked.Observed(hit.Rule) {
+			observed = append(observed, hit)
+		}
 	}
-	if len(hits) > 0 && s.correlator != nil {
-		s.keep(s.correlator.Observe(hits, record, cmp.Or(ev.Key, ev.Origin), ev.Time))
+	if len(observed) > 0 {
+		record, err := sigma.ParseEvent(ev.Raw)
+		if err != nil {
+			return nil, true, err
+		}
+		s.keep(s.correlator.Observe(observed, record, cmp.Or(ev.Key, ev.Origin), ev.Time))
 	}
 	return all, true, nil
 }
