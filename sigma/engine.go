@@ -13,6 +13,7 @@ type Engine struct {
 	programs []program
 	beyond   []bool // rules that are left to the interpreter
 	compiler *compiler
+	keywords int32 // the number of the field without a name
 	sources  []engineSource
 
 	mutex sync.Mutex // of making plans
@@ -44,6 +45,10 @@ func Compile(rules []*Rule) (*Engine, error) {
 		e.beyond = append(e.beyond, err != nil)
 	}
 	e.compiler.byKey = nil
+	e.keywords = none
+	if number, ok := e.compiler.fields[""]; ok {
+		e.keywords = number
+	}
 	e.route()
 	e.pool.New = func() any { return e.Scanner() }
 	return e, nil

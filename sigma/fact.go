@@ -2,30 +2,32 @@ package sigma
 
 // field gives a field of the event as the interpreter sees it. Its texts are the event's, or in side.
 func (s *Scanner) field(number int32) *found {
-	name := s.engine.compiler.names[number]
-	if s.view != nil {
-		return s.view.field(name)
-	}
 	f := &s.facts[number]
 	if f.event == s.now {
 		return &f.found
 	}
-	f.event = s.now
-	f.found.present, f.found.leaves = name == "", f.found.leaves[:0]
-	if cap(f.found.leaves) > mostKept {
+	switch at := &s.fields[number]; {
+	case number == s.engine.keywords && s.whole:
+		return s.interpreter().everything()
+	case number == s.engine.keywords:
+		s.everything(s.fact(number))
+	case s.whole || at.event != s.now:
+		s.fact(number).present = false
+	default:
+		to := s.fact(number)
+		for i := at.first; i != none; i = s.spans[i].next {
+			to.leaves = append(to.leaves, s.leaf(&s.spans[i]))
+		}
+	}
+	return &f.found
+}
+
+// fact begins a field that is present.
+func (s *Scanner) fact(number int32) *found {
+	f := &s.facts[number]
+	f.event, f.found.present = s.now, true
+	if f.found.leaves = f.found.leaves[:0]; cap(f.found.leaves) > mostKept {
 		f.found.leaves = nil
-	}
-	if name == "" {
-		s.everything(&f.found)
-		return &f.found
-	}
-	at := &s.fields[number]
-	if at.event != s.now {
-		return &f.found
-	}
-	f.found.present = true
-	for i := at.first; i != none; i = s.spans[i].next {
-		f.found.leaves = append(f.found.leaves, s.leaf(&s.spans[i]))
 	}
 	return &f.found
 }

@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	// mostStates bounds the table of one automaton, in entries of four bytes.
-	mostStates = 1 << 24
+	// mostEntries bounds the table of one automaton, in entries of four bytes.
+	mostEntries = 1 << 23
 	// longestNeedle is how many bytes of a needle are looked for at most; a part of a needle is as necessary.
-	longestNeedle = 64
+	longestNeedle = 24
 )
 
 // automaton finds all needles of a field in one pass over a folded text, by a table of what follows each state
@@ -41,28 +41,52 @@ func newAutomaton(needles []needle) *automaton {
 	if len(needles) == 0 {
 		return nil
 	}
+	slices.SortFunc(needles, func(x, y needle) int { return strings.Compare(x.text, y.text) })
+	a := &automaton{}
+	a.classify(needles)
 	b := newBuilder(needles)
-	b.link()
-	a := b.automaton()
-	for _, n := range needles {
-		a.most = max(a.most, len(n.text))
-	}
+	b.link(a)
+	b.fill(a)
 	return a
 }
 
-// cutTo shortens needles so that their automaton's table stays small enough, and tells to how many bytes.
-func cutTo(needles []string) int {
-	most := longestNeedle
-	for ; most > 1; most /= 2 {
-		size := 0
-		for _, n := range needles {
-			size += min(len(n), most)
-		}
-		if size*classes(needles) <= mostStates {
-			break
+// classify gives each byte that occurs in needles a class, and all others the class 0.
+func (a *automaton) classify(needles []needle) {
+	a.width = 1
+	for _, n := range needles {
+		a.most = max(a.most, len(n.text))
+		for i := range len(n.text) {
+			if c := &a.class[n.text[i]]; *c == 0 {
+				*c = uint8(a.width) //nolint:gosec // below 256: folded text has no capital letters
+				a.width++
+			}
 		}
 	}
+	for c := 'A'; c <= 'Z'; c++ {
+		a.class[c] = a.class[c+'a'-'A']
+	}
+}
+
+// cutTo returns to how many bytes texts are to be cut, so that the table of their automaton stays small enough.
+func cutTo(texts []string) int {
+	slices.Sort(texts)
+	width := classes(texts)
+	most := longestNeedle
+	for most > 1 && states(texts, most)*width > mostEntries {
+		most = most * 3 / 4
+	}
 	return most
+}
+
+// states counts the states of texts, which are sorted and cut to a length.
+func states(texts []string, most int) int {
+	count, before := 1, ""
+	for _, text := range texts {
+		text = text[:min(len(text), most)]
+		count += len(text) - common(before, text)
+		before = text
+	}
+	return count
 }
 
 // classes counts the bytes that occur in needles, and one for all others.
@@ -80,46 +104,49 @@ func classes(needles []string) int {
 	return count
 }
 
-// builder is an automaton being made.
+// builder is an automaton being made: the tree of the needles' beginnings. State 0 is the root.
 type builder struct {
-	class  [256]uint8
-	width  int
-	next   []int32 // by state*width + class; 0, the root, where nothing leads on
-	lead   []int32 // of the needle that ends in a state
+	states []state
 	order  []int32 // the states, nearest to the root first
-	suffix []int32 // the state of the longest suffix that is a state, too
 }
 
+// state is a node of the tree.
+type state struct {
+	byte     byte  // that leads here
+	lead     int32 // of the needle that ends here
+	child    int32 // the first one
+	sibling  int32 // the next child of its parent
+	suffix   int32 // the state of the longest suffix that is a state, too
+	accepts  int32 // the nearest among the state and its suffixes where a needle ends
+	numbered uint32
+}
+
+// newBuilder makes the tree of sorted needles.
 func newBuilder(needles []needle) *builder {
-	b := &builder{width: 1}
-	slices.SortFunc(needles, func(x, y needle) int { return strings.Compare(x.text, y.text) })
-	states, before := 1, ""
+	b := &builder{}
+	b.add(0)
+	path, before := []int32{0}, "" // the states of the needle before
 	for _, n := range needles {
-		states += len(n.text) - common(before, n.text)
+		path = path[:1+common(before, n.text)]
+		for i := len(path) - 1; i < len(n.text); i++ {
+			parent := path[i]
+			path = append(path, b.add(n.text[i]))
+			b.adopt(parent, path[i+1])
+		}
+		b.states[path[len(path)-1]].lead = n.lead
 		before = n.text
 	}
-	for _, n := range needles {
-		for i := range len(n.text) {
-			if b.class[n.text[i]] == 0 {
-				b.class[n.text[i]] = uint8(b.width) //nolint:gosec // there is no 256th: folded text has no capital letters
-				b.width++
-			}
-		}
-	}
-	b.next, b.lead = make([]int32, 0, states*b.width), make([]int32, 0, states)
-	b.state()
-	for _, n := range needles {
-		at := int32(0)
-		for i := range len(n.text) {
-			slot := int(at)*b.width + int(b.class[n.text[i]])
-			if b.next[slot] == 0 {
-				b.next[slot] = b.state()
-			}
-			at = b.next[slot]
-		}
-		b.lead[at] = n.lead
-	}
 	return b
+}
+
+func (b *builder) add(c byte) int32 {
+	b.states = append(b.states, state{byte: c, lead: none, child: none, sibling: none, accepts: none})
+	return int32(len(b.states)) - 1 //nolint:gosec // bounded by mostEntries
+}
+
+func (b *builder) adopt(parent, child int32) {
+	b.states[child].sibling = b.states[parent].child
+	b.states[parent].child = child
 }
 
 // common is how many bytes two texts begin with alike.
@@ -131,81 +158,65 @@ func common(a, b string) int {
 	return n
 }
 
-// state adds a state and returns its number.
-func (b *builder) state() int32 {
-	number := int32(len(b.lead)) //nolint:gosec // bounded by mostStates
-	b.next = b.next[:len(b.next)+b.width]
-	b.lead = append(b.lead, none)
-	return number
-}
-
-// link finds each state's suffix, and fills the table so that it leads on everywhere.
-func (b *builder) link() {
-	b.suffix = make([]int32, len(b.lead))
+// link finds each state's suffix and what it accepts, and numbers the states so that accepting ones are the last.
+func (b *builder) link(a *automaton) {
+	var accepting []int32
+	number := uint32(0)
 	b.order = append(b.order, 0)
 	for i := 0; i < len(b.order); i++ {
-		state := b.order[i]
-		row := b.row(state)
-		fallback := b.row(b.suffix[state])
-		for class, to := range row {
-			switch {
-			case to == 0:
-				row[class] = fallback[class]
-			case state == 0:
-				b.order = append(b.order, to)
-			default:
-				b.suffix[to] = fallback[class]
-				b.order = append(b.order, to)
+		at := b.order[i]
+		s := &b.states[at]
+		if s.accepts = b.states[s.suffix].accepts; s.lead != none {
+			s.accepts = at
+		}
+		if s.accepts == none {
+			s.numbered = number
+			number += a.width
+		} else {
+			accepting = append(accepting, at)
+		}
+		for child := s.child; child != none; child = b.states[child].sibling {
+			b.states[child].suffix = b.suffix(at, b.states[child].byte)
+			b.order = append(b.order, child)
+		}
+	}
+	a.accept = number
+	for _, at := range accepting {
+		b.states[at].numbered = number
+		number += a.width
+		a.ends = append(a.ends, ending{lead: b.states[at].lead, other: none})
+	}
+	for i, at := range accepting {
+		if other := b.states[b.states[at].suffix].accepts; other != none {
+			a.ends[i].other = int32((b.states[other].numbered - a.accept) / a.width) //nolint:gosec // bounded by mostEntries
+		}
+	}
+	a.next = make([]uint32, number)
+}
+
+// suffix finds the suffix of the state that a byte leads to from another one.
+func (b *builder) suffix(from int32, c byte) int32 {
+	for from != 0 {
+		from = b.states[from].suffix
+		for child := b.states[from].child; child != none; child = b.states[child].sibling {
+			if b.states[child].byte == c {
+				return child
 			}
 		}
 	}
+	return 0
 }
 
-func (b *builder) row(state int32) []int32 {
-	return b.next[int(state)*b.width:][:b.width]
-}
-
-// automaton renumbers the states so that accepting ones are the last.
-func (b *builder) automaton() *automaton {
-	inherits := make([]int32, len(b.lead)) // the nearest accepting state among a state and its suffixes
-	var plain, accepting []int32
-	for _, state := range b.order {
-		inherits[state] = none
-		if state != 0 {
-			inherits[state] = inherits[b.suffix[state]]
+// fill writes the table. A state leads on as its suffix does, but for its children.
+func (b *builder) fill(a *automaton) {
+	for _, at := range b.order {
+		s := &b.states[at]
+		row := a.next[s.numbered:][:a.width]
+		if at != 0 {
+			copy(row, a.next[b.states[s.suffix].numbered:][:a.width])
 		}
-		if b.lead[state] != none {
-			inherits[state] = state
-		}
-		if inherits[state] == none {
-			plain = append(plain, state)
-		} else {
-			accepting = append(accepting, state)
+		for child := s.child; child != none; child = b.states[child].sibling {
+			row[a.class[b.states[child].byte]] = b.states[child].numbered
 		}
 	}
-	number := make([]uint32, len(b.lead))
-	for i, state := range slices.Concat(plain, accepting) {
-		number[state] = uint32(i)
-	}
-	width := uint32(b.width)                                                                                             //nolint:gosec // at most 256
-	a := &automaton{class: b.class, width: width, accept: uint32(len(plain)) * width, next: make([]uint32, len(b.next))} //nolint:gosec // as above
-	for c := 'A'; c <= 'Z'; c++ {
-		a.class[c] = a.class[c+'a'-'A']
-	}
-	for state := range b.lead {
-		row := a.next[number[state]*width:][:width]
-		for class, to := range b.row(int32(state)) {
-			row[class] = number[to] * width
-		}
-	}
-	first := uint32(len(plain)) //nolint:gosec // as above
-	for _, state := range accepting {
-		e := ending{lead: b.lead[state], other: none}
-		from := b.suffix[state]
-		if other := inherits[from]; other != none {
-			e.other = int32(number[other] - first) //nolint:gosec // as above
-		}
-		a.ends = append(a.ends, e)
-	}
-	return a
 }

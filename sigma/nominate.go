@@ -3,10 +3,6 @@ package sigma
 // nominate makes rules candidates by what the event holds.
 func (s *Scanner) nominate() {
 	s.candidates = append(s.candidates, s.plan.always...)
-	if s.view != nil {
-		s.nominateParsed()
-		return
-	}
 	for _, field := range s.found {
 		x := s.plan.fields[field]
 		if x == nil {
@@ -16,11 +12,19 @@ func (s *Scanner) nominate() {
 		if len(x.literals) == 0 && x.automaton == nil {
 			continue
 		}
+		if s.whole {
+			s.leaves(x, s.field(field))
+			continue
+		}
 		for i := s.fields[field].first; i != none; i = s.spans[i].next {
 			s.span(x, &s.spans[i])
 		}
 	}
-	if x := s.plan.words; x != nil {
+	switch x := s.plan.words; {
+	case x == nil:
+	case s.whole:
+		s.leaves(x, s.field(s.engine.keywords))
+	default:
 		s.nominateWords(x)
 	}
 }
@@ -38,23 +42,7 @@ func (s *Scanner) nominateWords(x *fieldIndex) {
 	s.needles(x, s.text[from:])
 }
 
-// nominateParsed does the same for an event that ParseEvent read.
-func (s *Scanner) nominateParsed() {
-	for number, x := range s.plan.fields {
-		if x == nil {
-			continue
-		}
-		f := s.field(int32(number))
-		if f.present {
-			s.give(x.present, true)
-		}
-		s.leaves(x, f)
-	}
-	if s.plan.words != nil {
-		s.leaves(s.plan.words, s.view.everything())
-	}
-}
-
+// leaves follows the values of a field of an event that ParseEvent read.
 func (s *Scanner) leaves(x *fieldIndex, f *found) {
 	for i := range f.leaves {
 		l := &f.leaves[i]
@@ -154,7 +142,7 @@ func (s *Scanner) ending(x *fieldIndex, state uint32) {
 	if state < a.accept {
 		return
 	}
-	number := int32((state - a.accept) / a.width) //nolint:gosec // bounded by mostStates
+	number := int32((state - a.accept) / a.width) //nolint:gosec // bounded by mostEntries
 	for number != none && s.endings[x.endings+int(number)] != s.now {
 		s.endings[x.endings+int(number)] = s.now
 		e := a.ends[number]

@@ -19,6 +19,7 @@ type pass struct {
 type visited struct {
 	here     uint64 // the last object that had the member
 	literals uint64 // the last object that had a member whose name begins with this one and a dot
+	last     int    // the number of the last such member, where walk looks
 }
 
 // spans is what an event has at a field.

@@ -13,8 +13,10 @@ type Scanner struct {
 
 	pass
 	event   *Event // once parsed
-	view    *view  // of the event, where there is one
+	view    *view  // the interpreter's, once needed
+	whole   bool   // whether ParseEvent read the event instead of the pass
 	facts   []fact
+	hidden  []int    // by fields: how often walk has found it to be elsewhere
 	answers []uint64 // by predicates: twice the event's number, and one more for yes
 	marks   []uint64 // by rules: the last event of which they were candidates
 	endings []uint64 // by the endings of the plan's automata: the last event that had them
@@ -24,6 +26,7 @@ type Scanner struct {
 
 	candidates []int32
 	matched    []*Rule
+	costs      []cost // nil unless they are measured
 }
 
 // route is where the events of a source are led.
@@ -49,6 +52,7 @@ func (e *Engine) Scanner() *Scanner {
 		engine:  e,
 		routes:  make(map[[3]string]route),
 		facts:   make([]fact, len(e.compiler.names)),
+		hidden:  make([]int, len(e.compiler.names)),
 		answers: make([]uint64, len(e.compiler.predicates)),
 		marks:   make([]uint64, len(e.rules)),
 	}
@@ -65,16 +69,18 @@ func (s *Scanner) Scan(text []byte, product, service, category string) ([]*Rule,
 	s.route(product, service, category)
 	s.begin(text)
 	if !s.read(text, s.plan.trie) {
-		if _, err := s.parsed(); err != nil {
+		event, err := s.parsed()
+		if err != nil {
 			return nil, err
 		}
-		s.view = newView(s.event)
+		s.whole = true
+		s.walk(event)
 	}
 	s.nominate()
 	slices.Sort(s.candidates)
 	for _, number := range s.candidates {
 		r := s.engine.rules[number]
-		if (!s.wide || r.LogSource.Covers(product, service, category)) && s.holds(number) {
+		if (!s.wide || r.LogSource.Covers(product, service, category)) && s.measured(number) {
 			s.matched = append(s.matched, r)
 		}
 	}
@@ -104,7 +110,7 @@ func (s *Scanner) route(product, service, category string) {
 
 // begin forgets the last event.
 func (s *Scanner) begin(text []byte) {
-	s.text, s.event, s.view = text, nil, nil
+	s.text, s.event, s.view, s.whole = text, nil, nil, false
 	s.now++
 	s.candidates, s.matched = s.candidates[:0], s.matched[:0]
 	if s.side = s.side[:0]; cap(s.side) > mostSide {
@@ -141,15 +147,24 @@ func (s *Scanner) holds(number int32) bool {
 
 // interpreted asks the interpreter.
 func (s *Scanner) interpreted(number int32) bool {
+	v := s.interpreter()
+	if v == nil {
+		return false // what the pass has read ParseEvent reads, too
+	}
+	_, ok := s.engine.rules[number].match(v)
+	return ok
+}
+
+// interpreter gives the interpreter's view of the event, nil where ParseEvent refuses it.
+func (s *Scanner) interpreter() *view {
 	if s.view == nil {
 		event, err := s.parsed()
 		if err != nil {
-			return false // what was read can be parsed
+			return nil
 		}
 		s.view = newView(event)
 	}
-	_, ok := s.engine.rules[number].match(s.view)
-	return ok
+	return s.view
 }
 
 // answer reports whether a predicate holds, its negation aside.
@@ -189,9 +204,6 @@ func (p *predicate) holds(s *Scanner) bool {
 
 // reference gives atoms the fields that they refer to.
 func (s *Scanner) reference(p *predicate) *view {
-	if s.view != nil {
-		return s.view
-	}
 	v := &view{fields: make(map[string]*found, len(p.refer))}
 	for _, field := range p.refer {
 		v.fields[s.engine.compiler.names[field]] = s.field(field)
