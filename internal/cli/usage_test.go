@@ -23,7 +23,7 @@ func commands(t *testing.T, path ...string) [][]string {
 		return [][]string{path}
 	}
 	for _, found := range commandLine.FindAllStringSubmatch(listed, -1) {
-		if found[1] != "help" && found[1] != "completion" {
+		if !slices.Contains([]string{"help", "completion", "riposte"}, found[1]) { // examples begin with riposte
 			all = append(all, commands(t, append(slices.Clone(path), found[1])...)...)
 		}
 	}
