@@ -19,7 +19,7 @@ func lock(folder string) (*os.File, error) {
 	if err != nil {
 		return nil, fault.Wrap(fault.Invalid, fmt.Errorf("data: %w", err))
 	}
-	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a descriptor is no larger
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = fault.WithHint(fault.New(fault.Conflict, "data: another process works in %s", folder),
 			"stop it, or give this one a data folder of its own")
