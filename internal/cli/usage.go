@@ -20,7 +20,9 @@ func strict(c *cobra.Command) {
 	c.SuggestionsMinimumDistance = 2
 	check := c.Args
 	if c.HasSubCommands() {
-		check = noSuchCommand
+		if check == nil {
+			check = noSuchCommand
+		}
 		if !c.Runnable() {
 			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 		}
