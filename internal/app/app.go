@@ -71,6 +71,7 @@ type App struct {
 	listener net.Listener
 	server   *http.Server
 	flush    func(context.Context) error // of traces
+	lock     *os.File                    // of the data folder
 	token    string                      // file of the local administrator's token, "" if there is none
 }
 
@@ -89,6 +90,9 @@ func (a *App) open(ctx context.Context) error {
 	var err error
 	if err = os.MkdirAll(a.config.Data, 0o700); err != nil {
 		return fault.Wrap(fault.Invalid, fmt.Errorf("data: %w", err))
+	}
+	if a.lock, err = lock(a.config.Data); err != nil {
+		return err
 	}
 	if a.node, err = nodeName(a.config); err != nil {
 		return err
@@ -388,7 +392,10 @@ func (a *App) Close() error {
 		defer cancel()
 		errs = append(errs, a.flush(ctx))
 	}
-	a.listener, a.durable, a.store, a.flush = nil, nil, nil, nil
+	if a.lock != nil {
+		errs = append(errs, a.lock.Close())
+	}
+	a.listener, a.durable, a.store, a.flush, a.lock = nil, nil, nil, nil, nil
 	return errors.Join(errs...)
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"slices"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/channel"
 	"github.com/riposte-sec/riposte/internal/config"
+	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/guardrail"
@@ -169,6 +171,10 @@ func ReadConfig(path string) (Config, []string, error) {
 	var warnings []string
 	for _, w := range found {
 		warnings = append(warnings, w.Error())
+	}
+	if host, _, err := net.SplitHostPort(c.Listen); err == nil && c.TLS.Certificate == "" && !courier.Local(host) {
+		warnings = append(warnings, "listen: other machines reach "+c.Listen+
+			", and tokens and events come in plain: set tls, or let a proxy speak TLS before it")
 	}
 	c.relativeTo(filepath.Dir(path))
 	return c, warnings, locate(path, c.check())

@@ -36,6 +36,16 @@ func TestDefaultsAreSafe(t *testing.T) {
 	}
 }
 
+func TestListeningToOthersInPlainIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]int{"0.0.0.0:8473": 1, "':8473'": 1, "192.0.2.1:80": 1, "127.0.0.1:1": 0, "localhost:1": 0, "'[::1]:1'": 0} {
+		_, warnings, err := app.ReadConfig(configured(t, "listen: "+listen+"\n"))
+		if err != nil || len(warnings) != want {
+			t.Errorf("%s: got %q, %v; want %d warnings", listen, warnings, err, want)
+		}
+	}
+}
+
 func TestPathsAreOfTheFilesFolder(t *testing.T) {
 	t.Parallel()
 	path := configured(t, "data: state\ncontent: {rules: [rules, /abs], playbooks: [../books]}\n")

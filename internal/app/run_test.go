@@ -168,8 +168,9 @@ func TestWhatCanNotBeOpenedIsTold(t *testing.T) {
 		"data is a file": {func(c *app.Config) {
 			c.Data = filepath.Join(files(t, map[string]string{"data": "x"}), "data")
 		}, "data"},
-		"broken token": {func(c *app.Config) { c.Data = files(t, map[string]string{app.TokenFile: "rip_x\n"}) }, "delete it"},
-		"broken key":   {func(c *app.Config) { c.Data = files(t, map[string]string{"ledger.key": "x\n"}) }, "ledger"},
+		"data is another's": {func(c *app.Config) { run(t, *c) }, "another process"},
+		"broken token":      {func(c *app.Config) { c.Data = files(t, map[string]string{app.TokenFile: "rip_x\n"}) }, "delete it"},
+		"broken key":        {func(c *app.Config) { c.Data = files(t, map[string]string{"ledger.key": "x\n"}) }, "ledger"},
 		"broken store": {func(c *app.Config) {
 			c.Data = files(t, map[string]string{"riposte.db": strings.Repeat("no database ", 1000)})
 		}, "damaged"},

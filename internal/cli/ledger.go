@@ -160,7 +160,11 @@ func (r *root) verified(v api.Verified) error {
 		if !v.OK {
 			r.line("TAMPERED WITH: %s", v.Problem)
 			for _, p := range v.Report.Problems {
-				r.line("  %v", p)
+				if p.Seq < 0 {
+					r.line("  %s", p.What)
+					continue
+				}
+				r.line("  entry %d: %s", p.Seq, p.What)
 			}
 			return
 		}

@@ -48,6 +48,9 @@ func TestVerifyFindsWhatWasTamperedWith(t *testing.T) {
 			t.Errorf("%s: the export was not changed", name)
 		}
 		got.ends(3, "TAMPERED WITH")
+		if strings.Contains(got.out, "{") {
+			t.Errorf("%s: people read a structure of Go: %s", name, got.out)
+		}
 		riposte(t, "ledger", "verify", h.path("changed"), "--json").ends(3, `"ok": false`)
 	}
 	riposte(t, "ledger", "verify", export, "--key", strings.Replace(key, "+", "+0", 1)).ends(3, "TAMPERED WITH")
