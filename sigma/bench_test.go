@@ -113,9 +113,7 @@ func archive(b *testing.B) (files [][]byte, events, size int) {
 	}
 	for _, path := range paths {
 		text := read(b, path)
-		for range sigma.Records(text) {
-			events++
-		}
+		forRecords(b, text, func([]byte) { events++ })
 		size += len(text)
 		var file bytes.Buffer
 		w := gzip.NewWriter(&file)

@@ -1,6 +1,9 @@
 package sigma
 
-import "reflect"
+import (
+	"reflect"
+	"strings"
+)
 
 // MostPlans is how many combinations of log sources get a plan of their own.
 const MostPlans = mostPlans
@@ -15,13 +18,13 @@ func Language() []string {
 		reflect.TypeFor[Rule](), reflect.TypeFor[selection](), reflect.TypeFor[item](), reflect.TypeFor[atom](), reflect.TypeFor[modifiers](),
 		reflect.TypeFor[expression](), reflect.TypeFor[leaf](), reflect.TypeFor[found](), reflect.TypeFor[view](),
 	} {
-		line := t.Name() + ":"
+		var own []string
 		for f := range t.Fields() {
 			if !f.IsExported() {
-				line += " " + f.Name
+				own = append(own, f.Name)
 			}
 		}
-		lines = append(lines, line)
+		lines = append(lines, t.Name()+": "+strings.Join(own, " "))
 	}
 	return lines
 }
@@ -35,4 +38,13 @@ func (e *Engine) Beyond() []*Rule {
 		}
 	}
 	return all
+}
+
+// Plans is how many plans an engine has made for combinations of log sources.
+func (e *Engine) Plans() int {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	n := 0
+	e.plans.Range(func(any, any) bool { n++; return true })
+	return n
 }

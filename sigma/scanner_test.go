@@ -121,7 +121,8 @@ func TestEngineManySources(t *testing.T) {
 			rules = append(rules, parseOne(t, text, sigma.Options{}))
 		}
 	}
-	s := compile(t, rules).Scanner()
+	e := compile(t, rules)
+	s := e.Scanner()
 	for i := range names * names {
 		product, service, category := fmt.Sprintf("n%d", i/names), fmt.Sprintf("n%d", i%names), fmt.Sprintf("n%d", (i/names+i)%names)
 		got, err := s.Scan([]byte(`{"a":"x"}`), product, service, category)
@@ -132,6 +133,38 @@ func TestEngineManySources(t *testing.T) {
 			if !r.LogSource.Covers(product, service, category) {
 				t.Fatalf("%s matches an event of %s %s %s", r.ID, product, service, category)
 			}
+		}
+	}
+	if got := e.Plans(); got != sigma.MostPlans {
+		t.Errorf("%d plans were made, want %d", got, sigma.MostPlans)
+	}
+}
+
+// TestEngineTellsApart holds rules that differ in one thing, which must not share its answer, nor be taken to match
+// by what is but a part of their text.
+func TestEngineTellsApart(t *testing.T) {
+	long := strings.Repeat("needle ", 20)
+	items := []string{
+		"a|contains: [xY, zz]", "a|contains|cased: [xY, zz]", "a|contains|all: [xY, zz]", "a|startswith: [xY, zz]", "a|endswith: [xY, zz]",
+		"a|endswith|cased: [xY, zz]", "a|contains|neq: [xY, zz]", "a: 16", "a: '16'", "a|re: xy", "a|re|i: xy", "a|lt: 16", "a|lte: 16",
+		"a|contains: '" + long + "end'", "a|contains: '" + long + "other'", "a: '" + long + "end'", "a|hour: 3", "a|day: 3", "a|hour|lt: 3",
+	}
+	var rules []*sigma.Rule
+	for i, item := range items {
+		rules = append(rules, named(t, fmt.Sprintf("r%d", i), "s: {"+item+"}\ncondition: s"))
+	}
+	s := compile(t, rules).Scanner()
+	for _, value := range []string{
+		`"xY"`, `"xy"`, `"XY zz"`, `"zz"`, `"axYb"`, `16`, `"16"`, `1.6e1`, `"1.6e1"`, `"` + long + `end"`, `"` + long + `"`, `"` + long + `other"`,
+		`"2024-01-02T03:00:00Z"`, `"2024-01-03T00:00:00Z"`, `15`, `[16,"zz"]`, `null`,
+	} {
+		text := []byte(`{"a":` + value + "}")
+		want, err := interpreted(rules, text, [3]string{"aws", "cloudtrail", ""})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, ids(scan(t, s, text))); diff != "" {
+			t.Errorf("%s (-interpreter +engine):\n%s", text, diff)
 		}
 	}
 }
