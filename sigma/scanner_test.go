@@ -148,6 +148,7 @@ func TestEngineTellsApart(t *testing.T) {
 		"a|contains: [xY, zz]", "a|contains|cased: [xY, zz]", "a|contains|all: [xY, zz]", "a|startswith: [xY, zz]", "a|endswith: [xY, zz]",
 		"a|endswith|cased: [xY, zz]", "a|contains|neq: [xY, zz]", "a: 16", "a: '16'", "a|re: xy", "a|re|i: xy", "a|lt: 16", "a|lte: 16",
 		"a|contains: '" + long + "end'", "a|contains: '" + long + "other'", "a: '" + long + "end'", "a|hour: 3", "a|day: 3", "a|hour|lt: 3",
+		"a|contains: low", "a|contains|cased: low",
 	}
 	var rules []*sigma.Rule
 	for i, item := range items {
@@ -155,7 +156,7 @@ func TestEngineTellsApart(t *testing.T) {
 	}
 	s := compile(t, rules).Scanner()
 	for _, value := range []string{
-		`"xY"`, `"xy"`, `"XY zz"`, `"zz"`, `"axYb"`, `16`, `"16"`, `1.6e1`, `"1.6e1"`, `"` + long + `end"`, `"` + long + `"`, `"` + long + `other"`,
+		`"xY"`, `"xy"`, `"XY zz"`, `"zz"`, `"axYb"`, `"LOW"`, `16`, `"16"`, `1.6e1`, `"1.6e1"`, `"` + long + `end"`, `"` + long + `"`, `"` + long + `other"`,
 		`"2024-01-02T03:00:00Z"`, `"2024-01-03T00:00:00Z"`, `15`, `[16,"zz"]`, `null`,
 	} {
 		text := []byte(`{"a":` + value + "}")
