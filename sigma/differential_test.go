@@ -126,12 +126,16 @@ func fixedRules(tb testing.TB) []*sigma.Rule {
 // FuzzScan holds the engine against the interpreter for any text as an event.
 func FuzzScan(f *testing.F) {
 	deep := func(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) + "}" }
+	within := func(levels int) string {
+		return strings.Repeat("[", levels) + `{"b":"k"}` + strings.Repeat("]", levels) + "}"
+	}
 	many := func(values int) string { return "[" + strings.Repeat("0,", values-1) + "0]}" }
 	for _, seed := range []string{
 		`{"a":"foo","a":"x"}`, `{"a.b":"k","a":{"b":["\u212a",{"c":"fooo"}]}}`, `{"a":{"b":1},"a.b":2}`, "{\"\xff\xfe\":\"\xff\"}", `{"b":{"c" : 1}}`,
-		`{"a":[1.6e1,-0,1E5,[null]],"b":"10.0.0.1"}`, `{"x":"\ud83d\ude00\ud83d","y":"\"x"}`, `{"a":"\u`, `{"a":01}`, `{"a":tru}`, "{\"a\":\"\n\"}", " { } ",
+		`{"a":[1.6e1,-0,1E5,[null]],"b":"10.0.0.1"}`, `{"x":"\ud83d\ude00\ud83d","y":"\"x"}`, `{"a":"\u`, `{"a":"\u123`, `{"a":"\u1234`, `{"a":01}`, `{"a":tru}`, "{\"a\":\"\n\"}", " { } ",
 		`{"a":"Foo -x","b":"2024-01-01T03:00:00Z"}`, `{"\u0061":"\u0066oo"}`, `{"a":[[[{"b":"straſſe"}]]]}`, `[]`, `{"a":"` + strings.Repeat("x", 500) + `foo"}`,
-		`{"a":` + strings.Repeat(`{"b":`, 300), `{"a":` + deep(256), `{"a":` + deep(255), `{"z":` + deep(255), `{"z":` + deep(256), `{"a":[{"b":"K","c":1}]}`,
+		`{"a":` + strings.Repeat(`{"b":`, 300), `{"a":` + deep(256), `{"a":` + deep(255), `{"z":` + deep(255), `{"z":` + deep(256), `{"a":[{"b":"K","c":1}]}`, `{"a":` + within(254),
+		`{"a":` + within(255), `{"z":` + within(254), `{"z":` + within(255),
 		`{"z":` + many(1<<18-2), `{"a":` + many(1<<18-2), `{"z":` + many(1<<18-1), `{"a":` + many(1<<18-1),
 	} {
 		f.Add([]byte(seed))
