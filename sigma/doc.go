@@ -90,6 +90,10 @@
 // matching event must have. It is drawn from the rule itself: an AND offers the best of its parts, an OR the
 // union, a NOT nothing.
 //
+// An [Engine] finds the same an order of magnitude faster, from raw JSON: it checks the text in one pass, which
+// notes only values that rules ask for, and decodes only those that need it. What it can't compile it leaves to
+// this interpreter, which remains the oracle in its tests.
+//
 // Events are written by attackers. Their depth and the number of their values are bounded, large objects are
 // indexed, wildcards match without backtracking over earlier stars, values reported in a [Match] are cut.
 // fieldref with contains, startswith or endswith gives up after 64 MiB of comparisons in one event, and then

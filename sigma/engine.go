@@ -3,7 +3,6 @@ package sigma
 import (
 	"slices"
 	"sync"
-	"sync/atomic"
 )
 
 // Engine is many rules, compiled together to be held against raw events. It finds what a [Set] of the same rules
@@ -18,7 +17,7 @@ type Engine struct {
 
 	mutex sync.Mutex // of making plans
 	plans sync.Map   // *plan by the string of the sources that cover an event's
-	made  atomic.Int32
+	made  int
 	every *plan // of all rules, once mostPlans were made
 	pool  sync.Pool
 }
@@ -119,13 +118,13 @@ func (e *Engine) plan(product, service, category string) (p *plan, wide bool) {
 	if p, ok := e.plans.Load(string(key)); ok {
 		return p.(*plan), false
 	}
-	if e.made.Load() >= mostPlans {
+	if e.made >= mostPlans {
 		if e.every == nil {
 			e.every = e.planOf(nil, true)
 		}
 		return e.every, true
 	}
-	e.made.Add(1)
+	e.made++
 	p = e.planOf(covering, false)
 	e.plans.Store(string(key), p)
 	return p, false

@@ -319,6 +319,10 @@ func (c *choices) items(b *strings.Builder, indent string) {
 		if i > 0 {
 			b.WriteString("\n" + indent)
 		}
+		if c.once(16) {
+			fmt.Fprintf(b, "%s: {%s: [%s]}", quoteYAML(field+c.of([]string{"|element", "|element|neq"})), quoteYAML(c.of(c.fields)), c.values("", 3))
+			continue
+		}
 		modifiers := c.of(fieldModifiers)
 		fmt.Fprintf(b, "%s: [%s]", quoteYAML(field+modifiers), c.values(modifiers, 4))
 	}

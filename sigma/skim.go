@@ -59,12 +59,12 @@ value:
 	if at >= len(text) {
 		return -1
 	}
-	switch c := text[at]; {
-	case c == '"':
+	switch text[at] {
+	case '"':
 		if at = s.string(at + 1); at < 0 {
 			return -1
 		}
-	case c == '{':
+	case '{':
 		if depth++; depth > maxDepth {
 			return -1
 		}
@@ -74,7 +74,7 @@ value:
 		}
 		at++
 		depth--
-	case c == '[':
+	case '[':
 		if depth++; depth > maxDepth {
 			return -1
 		}

@@ -86,9 +86,9 @@ func readAt(into *rulecase.Content, path string) error {
 // filters in force at a time. Records are of the log source as, or else of the one that they are known by. What
 // refers to something that isn't there is left out, and among the results.
 func Ruleset(read *rulecase.Content, as sigma.LogSource, at time.Time) (*replay.Ruleset, []rulecase.Result, error) {
-	source := func(ev event.Event) sigma.LogSource {
+	source := func(ev event.Event) (sigma.LogSource, []byte) {
 		if as != (sigma.LogSource{}) {
-			return as
+			return as, ev.Raw
 		}
 		return SourceOf(ev)
 	}
@@ -106,10 +106,10 @@ func LabelOf(h *sigma.Header) string {
 	return cmp.Or(h.Name, h.ID, h.Title)
 }
 
-// SourceOf is what Sigma calls the source of an event, by what is known of it.
-func SourceOf(ev event.Event) sigma.LogSource {
+// SourceOf is what Sigma calls the source of an event, by what is known of it, and the event as rules read it.
+func SourceOf(ev event.Event) (source sigma.LogSource, text []byte) {
 	product, service := detect.LogSource(ev.Source)
-	return sigma.LogSource{Product: product, Service: service}
+	return sigma.LogSource{Product: product, Service: service}, detect.AsRead(&ev)
 }
 
 // NameOf is what findings of a rule are called, and its title where it has neither name nor ID.
@@ -125,7 +125,7 @@ func TestEvents(read *rulecase.Content) []replay.Asked {
 	for i, result := range read.Test().Results {
 		source, known := sources[result.Of]
 		if one := read.Cases[i]; known && len(one.Event) > 0 {
-			asked = append(asked, replay.Asked{Raw: one.Event, Source: source})
+			asked = append(asked, replay.Asked{Text: one.Event, Source: source})
 		}
 	}
 	return asked

@@ -54,8 +54,8 @@ type Piece struct {
 	within *wrapping // nil where nothing is around it
 }
 
-// events maps the piece.
-func (p *Piece) events() ([]event.Event, error) {
+// Events maps the piece.
+func (p *Piece) Events() ([]event.Event, error) {
 	switch {
 	case p.Err != nil:
 		return nil, p.Err
@@ -65,8 +65,8 @@ func (p *Piece) events() ([]event.Event, error) {
 	return p.within.record(p.Raw)
 }
 
-// alone is the piece as it can be read by itself.
-func (p *Piece) alone() []byte {
+// Alone is the piece as it can be read by itself.
+func (p *Piece) Alone() []byte {
 	if p.within == nil || p.Err != nil {
 		return p.Raw
 	}
@@ -111,14 +111,14 @@ func Read(name string, r io.Reader, limits Limits, each func([]event.Event, []ev
 	var rest event.Letter
 	err := File(r, limits, func(p Piece) error {
 		origin := name + "#" + strconv.Itoa(p.Index)
-		events, err := p.events()
+		events, err := p.Events()
 		for i := range events {
 			events[i].Origin = origin
 		}
 		if err == nil {
 			return each(events, nil)
 		}
-		letter := event.Letter{Format: FormatRecord, Origin: origin, Reason: err.Error(), Raw: p.alone()}
+		letter := event.Letter{Format: FormatRecord, Origin: origin, Reason: err.Error(), Raw: p.Alone()}
 		if letters++; letters > mostLetters {
 			rest = letter
 			return each(events, nil)

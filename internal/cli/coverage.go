@@ -43,7 +43,7 @@ func (r *root) coverage() *cobra.Command {
 			"  riposte coverage --verbose --offline\n" +
 			"  riposte coverage --navigator layer.json     # open it in the ATT&CK Navigator\n" +
 			"  riposte coverage --markdown > docs/coverage.md",
-		Args: usage(func(c *cobra.Command, args []string) error {
+		Args: func(c *cobra.Command, args []string) error {
 			switch {
 			case o.markdown && (r.json || o.navigator == "-") || r.json && o.navigator == "-":
 				return fault.New(fault.Invalid, "--json, --markdown and --navigator - all write to standard output; choose one")
@@ -51,7 +51,7 @@ func (r *root) coverage() *cobra.Command {
 				return fault.New(fault.Invalid, "--days is how many, from 1")
 			}
 			return cobra.NoArgs(c, args)
-		}),
+		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			return r.covered(c.Context(), o, c.Flags().Changed("url") || config.Env("RIPOSTE_URL", "") != "")
 		},

@@ -14,7 +14,7 @@ import (
 
 const manual = "../../docs/detection-as-code.md"
 
-var examples = []string{"../../docs/examples/github-actions.yaml", "../../docs/examples/gitlab-ci.yaml"}
+var workflows = []string{"../../docs/examples/github-actions.yaml", "../../docs/examples/gitlab-ci.yaml"}
 
 func text(t *testing.T, path string) string {
 	t.Helper()
@@ -29,7 +29,7 @@ func text(t *testing.T, path string) string {
 // its flags.
 func TestDocumentedCommandsExist(t *testing.T) {
 	var commands []string
-	for _, path := range examples {
+	for _, path := range workflows {
 		var workflow any
 		if err := yaml.Unmarshal([]byte(text(t, path)), &workflow); err != nil {
 			t.Fatalf("%s: %v", path, err)

@@ -40,9 +40,9 @@ func (r *root) replay() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "replay LOGS... | replay --rules DIR LOGS... | replay --diff OLD NEW LOGS...",
 		Short: "Show what rules say of logs, and what a change of rules would add and take away",
-		Long: "Reads CloudTrail files, EventBridge events and findings from files, folders or standard input (-), gzipped or not.\n" +
-			"Shows which rules find what and which playbooks would answer, here, without a server and without an effect on\n" +
-			"anything.\n\n" +
+		Long: "Reads CloudTrail files, EventBridge events, findings and audit events of Kubernetes from files, folders or standard\n" +
+			"input (-), gzipped or not. Shows which rules find what and which playbooks would answer, here, without a server and\n" +
+			"without an effect on anything.\n\n" +
 			"  --rules DIR     counts what the rules of a folder or file find, instead of those of the configuration\n" +
 			"  --diff OLD NEW  compares what two folders of rules find: what the new ones add and take away\n" +
 			"  --send          sends the records to the server (--url) instead, and what follows is for real\n\n" +
@@ -51,13 +51,13 @@ func (r *root) replay() *cobra.Command {
 		Example: "  riposte replay ~/my-cloudtrail-logs/\n" +
 			"  riposte replay --rules rules/ ~/my-cloudtrail-logs/ --samples 5\n" +
 			"  riposte replay --diff base/rules rules ~/my-cloudtrail-logs/ --fail-on-change\n" +
-			"  zcat audit.json.gz | riposte replay --rules rules/ --logsource kubernetes/audit -",
-		Args: usage(func(c *cobra.Command, args []string) error {
+			"  zcat system-log.json.gz | riposte replay --rules rules/ --logsource okta/okta -",
+		Args: func(c *cobra.Command, args []string) error {
 			if err := cobra.MinimumNArgs(1)(c, args); err != nil {
 				return err
 			}
 			return o.check(args)
-		}),
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			switch {
 			case o.send:

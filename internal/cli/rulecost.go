@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -13,32 +12,26 @@ import (
 	"github.com/riposte-sec/riposte/internal/rulecase"
 )
 
-const (
-	// patience is how long measuring takes about, and slice the bounds of what one rule gets of it.
-	patience               = 10 * time.Second
-	shortest, longestSlice = 2 * time.Millisecond, 50 * time.Millisecond
-	// dear is how many times the median a rule costs that is pointed out.
-	dear = 10
-)
+// patience is how long rules are measured.
+const patience = 2 * time.Second
 
 // measuring is what rules cost.
 type measuring struct {
 	Events   int              `json:"events"`
 	From     string           `json:"from"` // logs or tests
-	Median   float64          `json:"median_ns"`
 	Rules    []ruleCost       `json:"rules"`
 	Problems []replay.Problem `json:"problems"`
 }
 
 type ruleCost struct {
 	replay.Cost
-	Own float64 `json:"own_ns"` // beyond reading the event
+	Share float64 `json:"share"` // of what all rules cost in these events, 0 to 1
 }
 
 // measured measures rules over logs, or over the events of their tests if none are named.
 func (r *root) measured(ctx context.Context, read *rulecase.Content, logs []string) error {
 	m := measuring{From: "tests", Problems: []replay.Problem{}}
-	asked := app.TestEvents(read)
+	var asked []replay.Asked
 	if len(logs) > 0 {
 		sample := replay.NewSampled(app.SourceOf)
 		problems, err := r.read(ctx, replaying{}, logs, sample.Take)
@@ -46,6 +39,8 @@ func (r *root) measured(ctx context.Context, read *rulecase.Content, logs []stri
 			return err
 		}
 		m.From, m.Problems, asked = "logs", problems, sample.All
+	} else {
+		asked = app.TestEvents(read)
 	}
 	if len(asked) == 0 {
 		return fault.WithHint(fault.New(fault.Invalid, "there are no events to measure with"), "name logs of a source that the rules are for")
@@ -53,21 +48,22 @@ func (r *root) measured(ctx context.Context, read *rulecase.Content, logs []stri
 	if !r.json {
 		fmt.Fprintf(r.Err, "measuring %s over %s\n", count(len(read.Rules), "rule"), count(len(asked), "event"))
 	}
-	each := min(max(patience/time.Duration(max(len(read.Rules), 1)), shortest), longestSlice)
-	costs, err := replay.Costs(read.Rules, app.LabelOf, asked, time.Now, each)
+	until := time.Now().Add(patience)
+	costs, err := replay.Costs(read.Rules, app.LabelOf, asked, func() bool { return ctx.Err() == nil && time.Now().Before(until) })
 	if err != nil {
 		return err
 	}
 	m.Events = len(asked)
-	var own []float64
-	for _, c := range costs {
-		m.Rules = append(m.Rules, ruleCost{Cost: c, Own: c.Own()})
-		if c.Events > 0 {
-			own = append(own, c.Own())
-		}
+	var total time.Duration
+	for i := range costs {
+		total += costs[i].Total()
 	}
-	if slices.Sort(own); len(own) > 0 {
-		m.Median = own[len(own)/2]
+	for _, c := range costs {
+		one := ruleCost{Cost: c}
+		if total > 0 {
+			one.Share = float64(c.Total()) / float64(total)
+		}
+		m.Rules = append(m.Rules, one)
 	}
 	if err := r.show(m, func() { r.costTable(m) }); err != nil {
 		return err
@@ -78,26 +74,30 @@ func (r *root) measured(ctx context.Context, read *rulecase.Content, logs []stri
 // costTable writes costs for people, the most expensive rule first.
 func (r *root) costTable(m measuring) {
 	rows := [][]string{}
-	unasked := 0
+	unasked, idle := 0, 0
 	for _, c := range m.Rules {
-		if c.Events == 0 {
+		switch {
+		case c.Events == 0:
 			unasked++
 			continue
-		}
-		times := "-"
-		if m.Median > 0 {
-			times = strconv.FormatFloat(c.Own/m.Median, 'f', 1, 64)
+		case c.Candidates == 0:
+			idle++
+			continue
 		}
 		note := ""
-		if m.Median > 0 && c.Own > dear*m.Median {
-			note = "dear"
+		if c.Interpreted {
+			note = "interpreted"
 		}
 		rows = append(rows, []string{
-			fmt.Sprintf("%.0f", c.Own), times, fmt.Sprintf("%.0f", c.Alone), number(c.Matches), number(c.Events), note, c.Name, c.File + ":" + strconv.Itoa(c.Line),
+			fmt.Sprintf("%.1f", c.Nanos), fmt.Sprintf("%.1f%%", 100*c.Share), number(c.Candidates), number(c.Matches), number(c.Events), note,
+			c.Name, c.File + ":" + strconv.Itoa(c.Line),
 		})
 	}
-	r.table([]string{"OWN NS", "x MEDIAN", "ALONE NS", "MATCHES", "EVENTS", "", "RULE", "FILE"}, rows)
-	r.line("\nOWN is what a rule adds to reading an event, ALONE what an event costs if it is the only rule; in nanoseconds.")
+	r.table([]string{"NS/EVENT", "SHARE", "CANDIDATE OF", "MATCHES", "EVENTS", "", "RULE", "FILE"}, rows)
+	r.line("\nNS/EVENT is what a rule adds to an event of its log source on average. A rule is evaluated only where it is a candidate.")
+	if idle > 0 {
+		r.line("%s cost nothing here: no event made them candidates", count(idle, "rule"))
+	}
 	if unasked > 0 {
 		r.line("%s of log sources of which there are no events", count(unasked, "rule"))
 	}

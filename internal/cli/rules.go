@@ -49,22 +49,22 @@ func (r *root) rules() *cobra.Command {
 	c := &cobra.Command{
 		Use: "rules", Short: "List and show rules, and measure what they cost", Aliases: []string{"rule"},
 		Long: "Lists the rules and correlations in force: the shipped ones and those that the configuration (--config) names.\n\n" +
-			"With --cost it measures what asking each rule of an event costs, over logs if some are named, or else over the\n" +
-			"events of the rules' tests, so that an expensive rule is seen. Each rule is measured by itself: in force, rules\n" +
-			"share most of the work. Correlations only count what rules match, and aren't measured.",
+			"With --cost it measures what each rule adds to an event, over logs if some are named, or else over the events of\n" +
+			"the rules' tests, so that an expensive rule is seen: the rules are asked together, as in force. Correlations only\n" +
+			"count what rules match, and aren't measured.",
 		Example: "  riposte rules\n" +
 			"  riposte rules show riposte-aws-cloudtrail-stopped\n" +
 			"  riposte rules --cost\n" +
 			"  riposte rules --cost --rules rules/ ~/my-cloudtrail-logs/",
-		Args: usage(func(c *cobra.Command, args []string) error {
+		Args: func(c *cobra.Command, args []string) error {
 			if !cost && len(args) > 0 {
-				return fmt.Errorf("there is no command %q; logs go with --cost", args[0])
+				return fmt.Errorf("%w; logs go with --cost", noSuchCommand(c, args))
 			}
 			if !cost && len(dirs) > 0 {
 				return fault.New(fault.Invalid, "--rules goes with --cost; what is listed is in force")
 			}
 			return nil
-		}),
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if cost {
 				return r.costs(c.Context(), dirs, args)
@@ -76,11 +76,11 @@ func (r *root) rules() *cobra.Command {
 	c.Flags().StringArrayVar(&dirs, "rules", nil, "with --cost: folder or file of rules; repeat for several")
 	completeFolders(c, "rules")
 	list := &cobra.Command{
-		Use: "list", Short: "List the rules in force", Args: usage(cobra.NoArgs),
+		Use: "list", Short: "List the rules in force", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error { return r.listRules() },
 	}
 	show := &cobra.Command{
-		Use: "show NAME", Short: "Show a rule in force: what it finds, its tests, the playbooks that answer", Args: usage(cobra.ExactArgs(1)),
+		Use: "show NAME", Short: "Show a rule in force: what it finds, its tests, the playbooks that answer", Args: cobra.ExactArgs(1),
 		Example: "  riposte rules show riposte-aws-cloudtrail-stopped",
 		RunE:    func(_ *cobra.Command, args []string) error { return r.showRule(args[0]) },
 		ValidArgsFunction: func(_ *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {

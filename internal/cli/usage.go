@@ -19,9 +19,13 @@ func strict(c *cobra.Command) {
 	}
 	c.SuggestionsMinimumDistance = 2
 	check := c.Args
-	if c.HasSubCommands() && !c.Runnable() {
-		check = noSuchCommand
-		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	if c.HasSubCommands() {
+		if check == nil {
+			check = noSuchCommand
+		}
+		if !c.Runnable() {
+			c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		}
 	}
 	c.Args = func(c *cobra.Command, args []string) error {
 		var err error

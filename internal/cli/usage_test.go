@@ -9,6 +9,7 @@ import (
 
 var (
 	commandLine = regexp.MustCompile(`(?m)^  ([a-z]+) +\S`)
+	examples    = regexp.MustCompile(`(?s)\nExamples:\n.*?\n\n`)
 	flagLine    = regexp.MustCompile(`(?m)^  +(?:-\w, )?--([a-z-]+)`)
 )
 
@@ -17,7 +18,7 @@ func commands(t *testing.T, path ...string) [][]string {
 	t.Helper()
 	help := riposte(t, append(slices.Clone(path), "--help")...).fine().out
 	var all [][]string
-	head, _, _ := strings.Cut(help, "\nFlags:")
+	head, _, _ := strings.Cut(examples.ReplaceAllString(help, "\n"), "\nFlags:")
 	_, listed, lists := strings.Cut(head, "[command]\n")
 	if !lists {
 		return [][]string{path}

@@ -21,7 +21,7 @@ import (
 // asking makes a command that asks the server.
 func (r *root) asking(use, short, long string, args cobra.PositionalArgs, do func(c *cobra.Command, server *client.Client, args []string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Long: long, Args: usage(args),
+		Use: use, Short: short, Long: long, Args: args,
 		RunE: func(c *cobra.Command, args []string) error {
 			server, err := r.client()
 			if err != nil {
@@ -34,16 +34,6 @@ func (r *root) asking(use, short, long string, args cobra.PositionalArgs, do fun
 
 func at(collection, id string, rest ...string) string {
 	return strings.Join(append([]string{"/v1", collection, url.PathEscape(id)}, rest...), "/")
-}
-
-// usage makes what is wrong with arguments a mistake of usage.
-func usage(args cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, given []string) error {
-		if err := args(c, given); err != nil {
-			return fmt.Errorf("%w: %w for %s", err, errUsage, c.CommandPath())
-		}
-		return nil
-	}
 }
 
 func (r *root) incidents() *cobra.Command {

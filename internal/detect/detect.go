@@ -90,7 +90,7 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 	if err != nil {
 		return fmt.Errorf("make a finding: %w", err)
 	}
-	text := asRead(ev)
+	text := AsRead(ev)
 	hits, err := d.hits(ev.Source, text)
 	if err != nil {
 		return err
@@ -128,9 +128,9 @@ func (d *Detector) hits(source event.Source, text []byte) ([]sigma.Hit, error) {
 	return hits, nil
 }
 
-// asRead is an event as rules read it: as its source wrote it. GuardDuty's findings come with an envelope of
+// AsRead is an event as rules read it: as its source wrote it. GuardDuty's findings come with an envelope of
 // EventBridge, or without one from S3; rules see them within it, whichever way they came.
-func asRead(ev *event.Event) []byte {
+func AsRead(ev *event.Event) []byte {
 	if ev.Source != event.GuardDuty {
 		return ev.Raw
 	}

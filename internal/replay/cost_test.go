@@ -1,80 +1,65 @@
 package replay_test
 
 import (
-	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/replay"
 	"github.com/riposte-sec/riposte/sigma"
 )
 
+// TestCosts checks what of costs is not time: of which events rules were candidates, and that neither depends on
+// how often they are asked.
 func TestCosts(t *testing.T) {
 	t.Parallel()
 	rules, err := sigma.Parse("rules.yaml", []byte(strings.Join([]string{
-		rule(first, "one", "One", "low", "One"), rule(second, "both", "Both", "low", "[One, Two]"),
+		rule(first, "one", "One", "low", "One"),
+		strings.Replace(rule(second, "any", "Any", "low", "One"), "eventName: One", "eventName|re: '.'", 1),
 		strings.Replace(rule("5d4f4a3b-3a54-4d0a-9d83-2f3f6c1e0a03", "other", "Other", "low", "One"), "product: aws", "product: other", 1),
 	}, "---\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
 	aws := sigma.LogSource{Product: "aws", Service: "cloudtrail"}
-	events := []replay.Asked{{Raw: []byte(record("1", "One")), Source: aws}, {Raw: []byte(record("2", "Two")), Source: aws}}
-	// A clock on which every pass takes 2 microseconds.
-	now := time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-	clock := func() time.Time { now = now.Add(2 * time.Microsecond); return now }
-	costs, err := replay.Costs(rules, func(h *sigma.Header) string { return h.Name }, events, clock, 50*time.Microsecond)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]replay.Cost{}
-	for _, c := range costs {
-		name := c.Name
-		c.Rule = nil
-		got[name] = c
-		if c.Own() != 0 {
-			t.Errorf("%s costs %g ns of its own by a clock that is the same for all", name, c.Own())
-		}
+	events := []replay.Asked{
+		{Text: []byte(record("1", "One")), Source: aws}, {Text: []byte(record("2", "Two")), Source: aws}, {Text: []byte(record("3", "Two")), Source: aws},
 	}
 	want := map[string]replay.Cost{
-		"one":   {Events: 2, Matches: 1, Alone: 1000, Reading: 1000},
-		"both":  {Events: 2, Matches: 2, Alone: 1000, Reading: 1000},
-		"other": {},
+		"one": {Events: 3, Candidates: 1, Matches: 1}, "any": {Events: 3, Candidates: 3, Matches: 3}, "other": {},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("costs (-want +got):\n%s", diff)
-	}
-}
-
-// TestOwnCost checks that the dearest comes first, and that no rule costs less than nothing.
-func TestOwnCost(t *testing.T) {
-	t.Parallel()
-	for _, test := range []struct{ alone, reading, want float64 }{{10, 4, 6}, {4, 4, 0}, {3, 4, 0}} {
-		c := replay.Cost{Alone: test.alone, Reading: test.reading}
-		if got := c.Own(); got != test.want {
-			t.Errorf("own cost of %+v is %g, want %g", test, got, test.want)
+	for _, passes := range []int{1, 4} {
+		left := passes
+		costs, err := replay.Costs(rules, func(h *sigma.Header) string { return h.Name }, events, func() bool { left--; return left > 0 })
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]replay.Cost{}
+		for i, c := range costs {
+			got[c.Name] = c
+			if i > 0 && c.Nanos > costs[i-1].Nanos {
+				t.Errorf("%s comes after what costs less", c.Name)
+			}
+		}
+		ignored := cmp.Options{cmpopts.IgnoreFields(replay.Cost{}, "Rule", "Nanos"), cmpopts.IgnoreUnexported(replay.Cost{})}
+		if diff := cmp.Diff(want, got, ignored); diff != "" {
+			t.Errorf("%d passes (-want +got):\n%s", passes, diff)
 		}
 	}
 }
 
 func TestSampledIsBounded(t *testing.T) {
 	t.Parallel()
-	sampled := replay.NewSampled(func(ev event.Event) sigma.LogSource {
-		if ev.Source == event.CloudTrail {
-			return sigma.LogSource{Product: "aws", Service: "cloudtrail"}
-		}
-		return sigma.LogSource{}
-	})
+	sampled := replay.NewSampled(sourceOf)
 	big := []byte(`{"pad":"` + strings.Repeat("x", 1<<20) + `"}`)
 	batch := event.Batch{Events: []event.Event{{Source: event.GuardDuty, Raw: []byte("{}")}, {Source: event.CloudTrail, Raw: []byte("[]")}}}
 	for range 100 {
 		batch.Events = append(batch.Events, event.Event{Source: event.CloudTrail, Raw: big})
 	}
-	if err := sampled.Take(context.Background(), batch); err != nil {
+	if err := sampled.Take(t.Context(), batch); err != nil {
 		t.Fatal(err)
 	}
 	if len(sampled.All) == 0 || len(sampled.All) > 64 {

@@ -20,6 +20,14 @@ func rule(id, name, title, level, call string) string {
 		"  condition: selection\nlevel: %s\n", title, id, name, call, level)
 }
 
+// sourceOf knows CloudTrail alone.
+func sourceOf(ev event.Event) (source sigma.LogSource, text []byte) {
+	if ev.Source == event.CloudTrail {
+		return sigma.LogSource{Product: "aws", Service: "cloudtrail"}, ev.Raw
+	}
+	return sigma.LogSource{}, ev.Raw
+}
+
 func ruleset(t *testing.T, texts ...string) *replay.Ruleset {
 	t.Helper()
 	read, err := sigma.ParseCollection("rules.yaml", []byte(strings.ReplaceAll(strings.Join(texts, "---\n"), `id: ""`+"\n", "")), sigma.Options{})
@@ -30,13 +38,7 @@ func ruleset(t *testing.T, texts ...string) *replay.Ruleset {
 	if err != nil {
 		t.Fatal(err)
 	}
-	of := func(ev event.Event) sigma.LogSource {
-		if ev.Source == event.CloudTrail {
-			return sigma.LogSource{Product: "aws", Service: "cloudtrail"}
-		}
-		return sigma.LogSource{}
-	}
-	set, err := replay.NewRuleset(linked, func(h *sigma.Header) string { return h.Name }, of)
+	set, err := replay.NewRuleset(linked, func(h *sigma.Header) string { return h.Name }, sourceOf)
 	if err != nil {
 		t.Fatal(err)
 	}

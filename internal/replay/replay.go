@@ -28,7 +28,7 @@ type Logs struct {
 	// Paths are files, folders, whose files and theirs are read, and "-" for Stdin.
 	Paths []string
 	Stdin io.Reader
-	// Decode makes events of a record; awslog.Record if nil.
+	// Decode makes events of a record; what awslog makes of it if nil.
 	Decode func(raw []byte) ([]event.Event, error)
 	// Letters is how many records of one file that can't be read are handed on as letters; what is beyond
 	// becomes a problem of the file. All if zero.
@@ -179,16 +179,8 @@ func (r *reading) file(ctx context.Context, path string) (problem string, err er
 
 // record adds what came of a record to the batch: events, or a letter that says why it can't be read.
 func (r *reading) record(file string, p awslog.Piece) {
-	decode := r.logs.Decode
-	if decode == nil {
-		decode = awslog.Record
-	}
 	origin := file + "#" + strconv.Itoa(p.Index)
-	var events []event.Event
-	err := p.Err
-	if err == nil {
-		events, err = decode(p.Raw)
-	}
+	events, err := r.logs.decode(&p)
 	for i := range events {
 		events[i].Origin = origin
 	}
@@ -197,9 +189,20 @@ func (r *reading) record(file string, p awslog.Piece) {
 		return
 	}
 	if r.letters++; r.logs.Letters == 0 || r.letters <= r.logs.Letters {
-		letter := event.Letter{Format: awslog.FormatRecord, Origin: origin, Reason: err.Error(), Raw: p.Raw, Count: 1}
+		letter := event.Letter{Format: awslog.FormatRecord, Origin: origin, Reason: err.Error(), Raw: p.Alone(), Count: 1}
 		r.batch.Letters = append(r.batch.Letters, letter)
 	}
+}
+
+// decode makes events of a piece of a file.
+func (l *Logs) decode(p *awslog.Piece) ([]event.Event, error) {
+	switch {
+	case l.Decode == nil:
+		return p.Events()
+	case p.Err != nil:
+		return nil, p.Err
+	}
+	return l.Decode(p.Raw)
 }
 
 // hand hands the batch on.

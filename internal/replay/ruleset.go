@@ -20,8 +20,9 @@ const (
 	mostEvidence = 5
 )
 
-// Source is what Sigma calls the source of an event. Where it is empty, no rule is asked.
-type Source func(ev event.Event) sigma.LogSource
+// Source is what Sigma calls the source of an event, and the event as rules read it. Where the source is empty,
+// no rule is asked.
+type Source func(ev event.Event) (source sigma.LogSource, text []byte)
 
 // Rule is a rule or a correlation as reports tell it.
 type Rule struct {
@@ -118,11 +119,11 @@ type found struct {
 // ask gives what the rules find in an event, and whether any was asked. What correlations find is given at the
 // end.
 func (s *Ruleset) ask(ev event.Event) (all []found, asked bool, err error) {
-	source := s.source(ev)
+	source, text := s.source(ev)
 	if source == (sigma.LogSource{}) {
 		return nil, false, nil
 	}
-	hits, err := s.engine.Evaluate(ev.Raw, source.Product, source.Service, source.Category)
+	hits, err := s.engine.Evaluate(text, source.Product, source.Service, source.Category)
 	if err != nil {
 		return nil, true, err
 	}
@@ -136,7 +137,7 @@ func (s *Ruleset) ask(ev event.Event) (all []found, asked bool, err error) {
 		}
 	}
 	if len(observed) > 0 {
-		record, err := sigma.ParseEvent(ev.Raw)
+		record, err := sigma.ParseEvent(text)
 		if err != nil {
 			return nil, true, err
 		}

@@ -139,10 +139,19 @@ func (m *Mail) explain(ctx context.Context, doing string, err error) error {
 	}
 	if answer, ok := errors.AsType[*textproto.Error](err); ok {
 		kind = kindOf(answer.Code)
-	} else if cause := context.Cause(ctx); cause != nil {
+	} else if cause := ending(ctx); cause != nil {
 		err = cause
 	}
 	return fault.Wrap(kind, fmt.Errorf("mail server %s: %s: %w", m.config.Host, doing, &scrubbed{err, m.config.Password.Reveal()}))
+}
+
+// ending gives why ctx ended, nil if it hasn't. A connection may notice that its time is over a moment before ctx
+// does, which then follows.
+func ending(ctx context.Context) error {
+	if deadline, bounded := ctx.Deadline(); bounded && !time.Now().Before(deadline) {
+		<-ctx.Done()
+	}
+	return context.Cause(ctx)
 }
 
 func kindOf(code int) fault.Kind {
