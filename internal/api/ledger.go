@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"time"
 
@@ -99,9 +100,40 @@ func (s *Server) exportLedger(_ context.Context, _ auth.Identity, _ *struct{}) (
 	return &huma.StreamResponse{Body: func(ctx huma.Context) { //nolint:contextcheck // the stream has its own
 		ctx.SetHeader("Content-Type", "application/jsonl")
 		ctx.SetHeader("Content-Disposition", `attachment; filename="riposte-ledger.jsonl"`)
-		if err := s.Store.ExportLedger(ctx.Context(), ctx.BodyWriter()); err != nil {
+		out := &hurried{ctx.BodyWriter()}
+		defer out.release()
+		if err := s.Store.ExportLedger(ctx.Context(), out); err != nil {
 			// The reader finds the end missing: an export without its checkpoint doesn't verify.
 			s.Logger.ErrorContext(ctx.Context(), "export ledger", "err", err.Error())
 		}
 	}}, nil
+}
+
+// readerPatience is how long a reader may take for one piece of an answer that is written as it is read.
+const readerPatience = 30 * time.Second
+
+// hurried writes to a reader who must keep reading: what is written is read from the store meanwhile.
+type hurried struct{ io.Writer }
+
+// Write gives the reader some time for a piece.
+func (h *hurried) Write(p []byte) (int, error) {
+	if err := h.until(time.Now().Add(readerPatience)); err != nil {
+		return 0, err
+	}
+	return h.Writer.Write(p)
+}
+
+// release gives the connection back as it was.
+func (h *hurried) release() { _ = h.until(time.Time{}) } // a connection that is gone needs none
+
+func (h *hurried) until(deadline time.Time) error {
+	w, ok := h.Writer.(http.ResponseWriter)
+	if !ok {
+		return nil
+	}
+	err := http.NewResponseController(w).SetWriteDeadline(deadline)
+	if errors.Is(err, http.ErrNotSupported) { // of a connection that can't be slow
+		return nil
+	}
+	return err
 }

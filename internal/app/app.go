@@ -424,10 +424,8 @@ func AllSpecs(c Config) []action.Spec {
 		actions = append(actions, told...)
 	}
 	specs := specsOf(actions)
-	if notify, err := channel.New(nil, nil); err == nil {
-		specs = append(specs, notify.Spec())
-	}
-	return specs
+	notify, _ := channel.New(c.Channels, actions) //nolint:errcheck // what is wrong with targets, Config.actions tells
+	return append(specs, notify.Spec())
 }
 
 func specsOf(actions []action.Action) []action.Spec {

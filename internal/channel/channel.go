@@ -74,7 +74,10 @@ func (n *Notify) Spec() action.Spec {
 		Doc: "Sends a message to every target that the configuration lists for the channel. " +
 			"A channel without targets is no error: the message is in the ledger.",
 		Params: []action.Param{
-			{Name: "channel", Type: action.String, Required: true, Doc: "name of a channel in the configuration"},
+			{
+				Name: "channel", Type: action.String, Required: true, Doc: "name of a channel in the configuration",
+				Enum: slices.Sorted(maps.Keys(n.channels)), // one that there isn't is seen when the playbook is read
+			},
 			{Name: "message", Type: action.String, Required: true, Doc: "what to say"},
 			{Name: "subject", Type: action.String, Doc: "a short headline; the incident if absent"},
 		},

@@ -185,17 +185,25 @@ func TestNobodyHeard(t *testing.T) {
 
 func TestAChannelWithoutTargetsIsRecordedOnly(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"quiet", "nobody knows it"} {
-		n, heard := notify(t, channels(), nil)
-		c, err := tell(t, n, map[string]any{"channel": name, "message": "fire"})
-		if err != nil || !c.Noop || len(c.Calls) > 0 || !strings.Contains(string(c.Params), "fire") {
-			t.Errorf("%s: planned %+v, %v", name, c, err)
-		}
-		result, err := n.Apply(t.Context(), c)
-		want := action.Result{Outputs: map[string]any{"delivered": 0}, Note: "the channel has no targets: recorded only"}
-		if diff := cmp.Diff(want, result); diff != "" || err != nil || len(*heard) > 0 {
-			t.Errorf("%s: %v %s", name, err, diff)
-		}
+	n, heard := notify(t, channels(), nil)
+	c, err := tell(t, n, map[string]any{"channel": "quiet", "message": "fire"})
+	if err != nil || !c.Noop || len(c.Calls) > 0 || !strings.Contains(string(c.Params), "fire") {
+		t.Errorf("planned %+v, %v", c, err)
+	}
+	result, err := n.Apply(t.Context(), c)
+	want := action.Result{Outputs: map[string]any{"delivered": 0}, Note: "the channel has no targets: recorded only"}
+	if diff := cmp.Diff(want, result); diff != "" || err != nil || len(*heard) > 0 {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
+// Whoever mistypes a channel must not believe that people are told.
+func TestAChannelThatThereIsNotIsRefused(t *testing.T) {
+	t.Parallel()
+	n, _ := notify(t, channels(), nil)
+	_, err := action.Bind(n.Spec(), map[string]any{"channel": "securty", "message": "fire"})
+	if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), `"securty" is not one of quiet, security`) {
+		t.Errorf("got %v, want it refused with the channels that there are", err)
 	}
 }
 

@@ -296,6 +296,9 @@ func (r *root) undo() *cobra.Command {
 	return c
 }
 
+// mostShown is how many bytes of a record people are shown.
+const mostShown = 16 << 10
+
 func (r *root) letters() *cobra.Command {
 	c := &cobra.Command{Use: "deadletters", Short: "List, show and replay records that could not be read", Aliases: []string{"deadletter"}}
 	query := url.Values{}
@@ -325,7 +328,14 @@ func (r *root) letters() *cobra.Command {
 		return r.show(detail, func() {
 			r.line("%s from %s, %d times, last at %s\n%s\n", detail.Letter.Format, detail.Letter.Origin, detail.Letter.Count,
 				when(detail.Letter.Received), detail.Letter.Reason)
-			fmt.Fprintln(r.Out, clean(detail.Text))
+			text := detail.Text
+			if len(text) > mostShown {
+				text = strings.ToValidUTF8(text[:mostShown], "")
+			}
+			fmt.Fprintln(r.Out, clean(text))
+			if len(text) < len(detail.Text) {
+				r.line("\n... and %d bytes more; --json has all of it", len(detail.Text)-len(text))
+			}
 		})
 	})
 	replay := r.asking("replay LETTER", "Read a record once more", "", cobra.ExactArgs(1), func(c *cobra.Command, server *client.Client, args []string) error {

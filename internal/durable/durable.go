@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/dbos-inc/dbos-transact-golang/dbos"
@@ -57,6 +58,7 @@ type Engine struct {
 	slots   chan struct{}
 	advance func(context.Context, Leg) error
 	logger  *slog.Logger
+	closing atomic.Bool
 }
 
 // Open opens the store, makes its tables and executes what was left unfinished by this node.
@@ -67,7 +69,7 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	}
 	config := dbos.Config{
 		AppName: "riposte", ApplicationVersion: version, ExecutorID: o.Node,
-		Logger: slog.New(quiet{o.Logger.Handler()}), SystemDBStartupTimeout: 20 * time.Second,
+		Logger: slog.New(quiet{o.Logger.Handler(), &e.closing}), SystemDBStartupTimeout: 20 * time.Second,
 	}
 	if isPostgres(o.Store) {
 		config.DatabaseURL = o.Store
@@ -143,6 +145,7 @@ func (e *Engine) Tidy(ctx context.Context, before time.Time) (int, error) {
 
 // Close stops taking legs and waits up to patience for those in flight; the rest is executed at the next Open.
 func (e *Engine) Close(patience time.Duration) error {
+	e.closing.Store(true)
 	err := dbos.Shutdown(e.dbos, patience)
 	return errors.Join(err, e.closeDB())
 }
@@ -195,11 +198,21 @@ func isPostgres(store string) bool {
 	return err == nil && (parsed.Scheme == "postgres" || parsed.Scheme == "postgresql")
 }
 
-// quiet lets only DBOS's warnings and errors through: its information is about its own tables.
-type quiet struct{ slog.Handler }
+// quiet lets only DBOS's warnings and errors through: its information is about its own tables. While it is being
+// closed it complains that what it does is cancelled, which is so.
+type quiet struct {
+	slog.Handler
+	closing *atomic.Bool
+}
 
-func (q quiet) Enabled(_ context.Context, level slog.Level) bool { return level >= slog.LevelWarn }
+func (q quiet) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && !q.closing.Load()
+}
 
-func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(attrs)} }
+func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return quiet{q.Handler.WithAttrs(attrs), q.closing}
+}
 
-func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
+func (q quiet) WithGroup(name string) slog.Handler {
+	return quiet{q.Handler.WithGroup(name), q.closing}
+}

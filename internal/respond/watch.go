@@ -46,9 +46,19 @@ const most = 500
 func (w *Watch) Run(ctx context.Context) error {
 	ticker := time.NewTicker(orElse(w.Every, 500*time.Millisecond))
 	defer ticker.Stop()
+	failures := 0
 	for {
-		if err := w.look(ctx); err != nil && ctx.Err() == nil {
-			w.Runner.Logger.ErrorContext(ctx, "watching runs", "err", err.Error())
+		err := w.look(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err == nil && failures > 0:
+			w.Runner.Logger.InfoContext(ctx, "watching runs again", "failures", failures)
+			failures = 0
+		case err != nil:
+			if failures&(failures+1) == 0 { // the first, the second, the fourth, the eighth... it may go on for hours
+				w.Runner.Logger.ErrorContext(ctx, "watching runs", "err", err.Error(), "failures", failures+1)
+			}
+			failures++
 		}
 		select {
 		case <-ctx.Done():
