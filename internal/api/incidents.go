@@ -77,6 +77,7 @@ func (s *Server) incidents() {
 	register(s, http.MethodGet, "/v1/incidents/{id}", "Show an incident with findings, runs and timeline", auth.IncidentsRead, s.showIncident)
 	register(s, http.MethodPost, "/v1/incidents/{id}/close", "Close an incident with a verdict", auth.IncidentsWrite, s.closeIncident)
 	register(s, http.MethodPost, "/v1/incidents/{id}/undo", "Take back all that was applied in an incident", auth.RunsUndo, s.undoIncident)
+	register(s, http.MethodGet, "/v1/findings", "List findings, the last received first", auth.IncidentsRead, s.listFindings)
 	register(s, http.MethodGet, "/v1/findings/{id}", "Show a finding with the events behind it", auth.IncidentsRead, s.showFinding)
 }
 
@@ -168,6 +169,27 @@ func (s *Server) undoIncident(ctx context.Context, who auth.Identity, in *struct
 	}
 	undo, err := s.Desk.Undo(ctx, s.Store, in.ID, run.Undoing{Force: in.Body.Force}, who.Name)
 	return &Body[run.Run]{Body: undo}, err
+}
+
+func (s *Server) listFindings(ctx context.Context, _ auth.Identity, q *struct {
+	Incident   string `query:"incident" maxLength:"100"`
+	Suppressed bool   `query:"suppressed" doc:"only those that were expected"`
+	Severity   string `query:"severity" enum:"informational,low,medium,high,critical" doc:"at least"`
+	Type       string `query:"type" maxLength:"400"`
+	Limit      int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+	Cursor     string `query:"cursor" maxLength:"200"`
+},
+) (*Body[store.Page[store.Finding]], error) {
+	filter := store.FindingFilter{Incident: q.Incident, Suppressed: q.Suppressed, Type: q.Type, Limit: q.Limit, Cursor: q.Cursor}
+	if q.Severity != "" {
+		least, err := finding.ParseSeverity(q.Severity)
+		if err != nil {
+			return nil, fault.Wrap(fault.Invalid, err)
+		}
+		filter.Severity = least
+	}
+	page, err := s.Store.Findings(ctx, filter)
+	return &Body[store.Page[store.Finding]]{Body: page}, err
 }
 
 func (s *Server) showFinding(ctx context.Context, _ auth.Identity, in *struct {

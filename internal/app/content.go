@@ -31,6 +31,7 @@ const largestFile = 1 << 20
 type Content struct {
 	Detector  *detect.Detector
 	Playbooks []*playbook.Playbook
+	lists     string // digest of the lists that placeholders stand for
 	// Filters are the central exclusions in force, Expired those that have ended.
 	Filters, Expired []*sigma.Filter
 	// Until is when the next filter ends and the content must be loaded again; zero for never.
@@ -46,8 +47,8 @@ type Content struct {
 // have those of this installation. All mistakes are reported at once, by file, line and key.
 func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Content, error) {
 	off := &disabled{names: c.Disabled, met: map[string]bool{}}
-	linked, lost, err := loadDetections(c, off, now)
-	loaded := &Content{Off: lost}
+	linked, lists, lost, err := loadDetections(c, off, now)
+	loaded := &Content{Off: lost, lists: lists}
 	var errs []error
 	if err != nil {
 		errs = append(errs, err)
@@ -223,9 +224,9 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 // paths are the files and folders of one's own that content comes from.
 func (c ContentConfig) paths() []string { return slices.Concat(c.Rules, c.Playbooks, c.Lookups) }
 
-// Hash identifies the content by all of its rules and playbooks.
+// Hash identifies the content by all of its rules, filters, lists and playbooks.
 func (c *Content) Hash() string {
-	var parts []string
+	parts := []string{"lists " + c.lists}
 	for _, rule := range c.Detector.Rules() {
 		parts = append(parts, "rule "+rule.Name+" "+rule.Hash)
 	}

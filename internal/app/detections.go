@@ -1,6 +1,8 @@
 package app
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,21 +17,21 @@ import (
 	"github.com/riposte-sec/riposte/sigma"
 )
 
-// loadDetections reads rules, correlations and filters, and links those in force at a time. It lists the shipped
-// correlations that are off because of what they refer to.
-func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigma.Linked, lost []string, err error) {
-	lists, err := loadLookups(c.Lookups)
+// loadDetections reads rules, correlations and filters, and links those in force at a time. It gives a digest of
+// the lists that they use, and lists the shipped correlations that are off because of what they refer to.
+func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigma.Linked, lists string, lost []string, err error) {
+	values, err := loadLookups(c.Lookups)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	files, err := gather(c, "rules", c.Rules)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	var own, shipped sigma.Collection
 	var errs []error
 	for _, file := range files {
-		read, err := sigma.ParseCollection(file.name, file.text, sigma.Options{Placeholders: lists})
+		read, err := sigma.ParseCollection(file.name, file.text, sigma.Options{Placeholders: values})
 		errs = append(errs, fault.Wrap(fault.Invalid, err))
 		if file.shipped {
 			shipped.Add(read)
@@ -38,7 +40,7 @@ func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigm
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, nil, err
+		return nil, "", nil, err
 	}
 	all, lost := merged(own, shipped, off)
 	for _, f := range all.Filters {
@@ -49,7 +51,16 @@ func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigm
 	for _, c := range linked.Correlations {
 		errs = append(errs, countable(c))
 	}
-	return linked, lost, errors.Join(errs...)
+	return linked, digestOf(values), lost, errors.Join(errs...)
+}
+
+// digestOf tells lists apart by what is in them.
+func digestOf(lists map[string][]string) string {
+	h := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(lists)) {
+		fmt.Fprintf(h, "%q %q\n", name, lists[name])
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // merged puts one's own before what is shipped, which is left out where one's own has its id or name, and

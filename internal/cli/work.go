@@ -91,6 +91,21 @@ func (r *root) incidents() *cobra.Command {
 	return c
 }
 
+// advice tells what the rules say to do first, each thing once.
+func (r *root) advice(findings []store.Finding) {
+	told := map[string]bool{}
+	for _, f := range findings {
+		if f.Response == "" || told[f.Response] {
+			continue
+		}
+		if len(told) == 0 {
+			r.line("\nWhat to do first")
+		}
+		told[f.Response] = true
+		r.line("- %s", f.Response)
+	}
+}
+
 func (r *root) incident(d api.IncidentDetail) {
 	i := d.Incident
 	r.line("%s  %s\n", i.ID, i.Title)
@@ -106,6 +121,10 @@ func (r *root) incident(d api.IncidentDetail) {
 		rows = append(rows, []string{f.ID, when(f.LastSeen), f.Severity.String(), f.Type, f.Title})
 	}
 	r.table([]string{"FINDING", "LAST SEEN", "SEVERITY", "TYPE", "TITLE"}, rows)
+	if d.Incident.Findings > len(d.Findings) {
+		r.line("... and %d more: riposte findings list --incident %s", d.Incident.Findings-len(d.Findings), i.ID)
+	}
+	r.advice(d.Findings)
 	r.line("\nEntities")
 	rows = [][]string{}
 	for _, e := range i.Entities {
@@ -296,9 +315,6 @@ func (r *root) undo() *cobra.Command {
 	return c
 }
 
-// mostShown is how many bytes of a record people are shown.
-const mostShown = 16 << 10
-
 func (r *root) letters() *cobra.Command {
 	c := &cobra.Command{Use: "deadletters", Short: "List, show and replay records that could not be read", Aliases: []string{"deadletter"}}
 	query := url.Values{}
@@ -328,14 +344,7 @@ func (r *root) letters() *cobra.Command {
 		return r.show(detail, func() {
 			r.line("%s from %s, %d times, last at %s\n%s\n", detail.Letter.Format, detail.Letter.Origin, detail.Letter.Count,
 				when(detail.Letter.Received), detail.Letter.Reason)
-			text := detail.Text
-			if len(text) > mostShown {
-				text = strings.ToValidUTF8(text[:mostShown], "")
-			}
-			fmt.Fprintln(r.Out, clean(text))
-			if len(text) < len(detail.Text) {
-				r.line("\n... and %d bytes more; --json has all of it", len(detail.Text)-len(text))
-			}
+			r.record(detail.Text)
 		})
 	})
 	replay := r.asking("replay LETTER", "Read a record once more", "", cobra.ExactArgs(1), func(c *cobra.Command, server *client.Client, args []string) error {
