@@ -424,7 +424,7 @@ func AllSpecs(c Config) []action.Spec {
 		actions = append(actions, told...)
 	}
 	specs := specsOf(actions)
-	notify, _ := channel.New(c.Channels, actions) //nolint:errcheck // what is wrong with targets, Config.actions tells
+	notify, _ := channel.New(c.Channels, actions) // what is wrong with targets, Config.actions tells
 	return append(specs, notify.Spec())
 }
 
