@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -158,6 +159,8 @@ func (describeKey) Apply(_ context.Context, c action.Change) (action.Result, err
 type keyState struct {
 	User   string `json:"user"`
 	Status string `json:"status"`
+
+	asked *keyFacts // what IAM told when it was asked whose the key is; nil where that was given
 }
 
 // disableKey is aws.iam.disable_access_key.
@@ -206,6 +209,20 @@ func disableAccessKey(c *Cloud) *disableKey {
 	return d
 }
 
+// Plan notes whose the key is, so that nothing after it has to ask again.
+func (d *disableKey) Plan(ctx context.Context, in action.Input) (action.Change, error) {
+	c, err := d.Setting.Plan(ctx, in)
+	if err != nil {
+		return c, err
+	}
+	params := maps.Clone(in.Params)
+	params["user"] = c.Outputs["user"]
+	if c.Params, err = json.Marshal(params); err != nil {
+		return action.Change{}, fmt.Errorf("encode parameters: %w", err)
+	}
+	return c, nil
+}
+
 // Apply makes the key inactive; later steps can use what the plan found.
 func (d *disableKey) Apply(ctx context.Context, c action.Change) (action.Result, error) {
 	result, err := d.Setting.Apply(ctx, c)
@@ -222,7 +239,11 @@ func (d *disableKey) read(ctx context.Context, in action.Input) (keyState, error
 		return keyState{}, fault.WithHint(fault.New(fault.Invalid, "access key %s is the root user's: IAM can't disable it", facts.ID),
 			"sign in as the root user of the account and delete it")
 	}
-	return keyState{User: facts.User, Status: facts.Status}, nil
+	state := keyState{User: facts.User, Status: facts.Status}
+	if in.Params.String("user") == "" {
+		state.asked = &facts
+	}
+	return state, nil
 }
 
 // want is an inactive key; one that has expired is as good.
@@ -261,9 +282,12 @@ func (d *disableKey) facts(ctx context.Context, in action.Input, now keyState, c
 		"whatever uses the key stops working until it has another",
 		"temporary credentials made with the key go on working until they expire",
 	}
-	used := keyFacts{ID: in.Params.String("access_key_id")}
-	if err := d.cloud.findOwner(ctx, in.Place, &used); err != nil {
-		return err
+	used := now.asked
+	if used == nil {
+		used = &keyFacts{ID: in.Params.String("access_key_id")}
+		if err := d.cloud.findOwner(ctx, in.Place, used); err != nil {
+			return err
+		}
 	}
 	if used.LastUsed == "" {
 		c.Impact = append(c.Impact, "IAM knows of no use of the key")
