@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/api/client"
+	_ "github.com/riposte-sec/riposte/internal/cli" // all of the binary: go test must not take a result from its cache when that changed
 	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/secret"
