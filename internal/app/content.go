@@ -29,9 +29,9 @@ const largestFile = 1 << 20
 
 // Content is what an installation detects by and responds with.
 type Content struct {
-	Detector  *detect.Detector
-	Playbooks []*playbook.Playbook
-	lists     string // digest of the lists that placeholders stand for
+	Detector   *detect.Detector
+	Playbooks  []*playbook.Playbook
+	detections detections // as the files hold them
 	// Filters are the central exclusions in force, Expired those that have ended.
 	Filters, Expired []*sigma.Filter
 	// Until is when the next filter ends and the content must be loaded again; zero for never.
@@ -47,16 +47,16 @@ type Content struct {
 // have those of this installation. All mistakes are reported at once, by file, line and key.
 func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Content, error) {
 	off := &disabled{names: c.Disabled, met: map[string]bool{}}
-	linked, lists, lost, err := loadDetections(c, off, now)
-	loaded := &Content{Off: lost, lists: lists}
+	loaded := &Content{}
 	var errs []error
+	var err error
+	if loaded.detections, err = loadDetections(c, off, now); err == nil {
+		err = loaded.detections.inForce(loaded, now)
+	}
 	if err != nil {
 		errs = append(errs, err)
-	} else if loaded.Detector, err = detect.New(linked); err != nil {
-		errs = append(errs, err)
-	} else {
-		loaded.Filters, loaded.Expired, loaded.Until = linked.Filters, linked.Expired, linked.NextExpiry
 	}
+	loaded.Off = loaded.detections.lost
 	books, err := loadPlaybooks(c, off)
 	loaded.Unknown = off.unknown()
 	if err != nil {
@@ -224,9 +224,15 @@ func walk(files fs.FS, root, prefix string) ([]written, error) {
 // paths are the files and folders of one's own that content comes from.
 func (c ContentConfig) paths() []string { return slices.Concat(c.Rules, c.Playbooks, c.Lookups) }
 
+// at is the same content as it is in force at another time, when filters have ended.
+func (c *Content) at(now time.Time) (*Content, error) {
+	later := *c
+	return &later, later.detections.inForce(&later, now)
+}
+
 // Hash identifies the content by all of its rules, filters, lists and playbooks.
 func (c *Content) Hash() string {
-	parts := []string{"lists " + c.lists}
+	parts := []string{"lists " + c.detections.lists}
 	for _, rule := range c.Detector.Rules() {
 		parts = append(parts, "rule "+rule.Name+" "+rule.Hash)
 	}

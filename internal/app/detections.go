@@ -17,16 +17,22 @@ import (
 	"github.com/riposte-sec/riposte/sigma"
 )
 
-// loadDetections reads rules, correlations and filters, and links those in force at a time. It gives a digest of
-// the lists that they use, and lists the shipped correlations that are off because of what they refer to.
-func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigma.Linked, lists string, lost []string, err error) {
+// detections are rules, correlations and filters as files hold them, with what only they know.
+type detections struct {
+	sigma.Collection
+	lists string   // digest of the lists that placeholders stand for
+	lost  []string // shipped correlations that are off because of what they refer to
+}
+
+// loadDetections reads rules, correlations and filters.
+func loadDetections(c ContentConfig, off *disabled, now time.Time) (detections, error) {
 	values, err := loadLookups(c.Lookups)
 	if err != nil {
-		return nil, "", nil, err
+		return detections{}, err
 	}
 	files, err := gather(c, "rules", c.Rules)
 	if err != nil {
-		return nil, "", nil, err
+		return detections{}, err
 	}
 	var own, shipped sigma.Collection
 	var errs []error
@@ -40,18 +46,27 @@ func loadDetections(c ContentConfig, off *disabled, now time.Time) (linked *sigm
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, "", nil, err
+		return detections{}, err
 	}
 	all, lost := merged(own, shipped, off)
 	for _, f := range all.Filters {
 		errs = append(errs, owned(f, now))
 	}
-	linked, err = all.Link(now)
-	errs = append(errs, fault.Wrap(fault.Invalid, err))
-	for _, c := range linked.Correlations {
+	for _, c := range all.Correlations {
 		errs = append(errs, countable(c))
 	}
-	return linked, digestOf(values), lost, errors.Join(errs...)
+	return detections{Collection: all, lists: digestOf(values), lost: lost}, errors.Join(errs...)
+}
+
+// inForce puts into a content what is in force at a time.
+func (d *detections) inForce(c *Content, now time.Time) error {
+	linked, err := d.Link(now)
+	if err != nil {
+		return fault.Wrap(fault.Invalid, err)
+	}
+	c.Detector, err = detect.New(linked)
+	c.Filters, c.Expired, c.Until = linked.Filters, linked.Expired, linked.NextExpiry
+	return err
 }
 
 // digestOf tells lists apart by what is in them.
@@ -67,15 +82,14 @@ func digestOf(lists map[string][]string) string {
 // leaves out what is off. A shipped correlation that refers to what was left out is left out with it: those
 // are listed.
 func merged(own, shipped sigma.Collection, off *disabled) (all sigma.Collection, lost []string) {
-	taken := map[string]bool{}
+	ids, names := map[string]bool{}, map[string]bool{}
 	for _, h := range headers(own) {
-		taken["id "+h.ID], taken["name "+detect.Name(h)] = true, true
+		ids[h.ID], names[detect.Name(h)] = true, true
 	}
+	delete(ids, "") // to have none is no likeness
+	delete(names, "")
 	on := func(h *sigma.Header) bool { return !off.has(h.ID, detect.Name(h)) }
-	fresh := func(h *sigma.Header) bool {
-		replaced := h.ID != "" && taken["id "+h.ID] || taken["name "+detect.Name(h)]
-		return !replaced && on(h)
-	}
+	fresh := func(h *sigma.Header) bool { return !ids[h.ID] && !names[detect.Name(h)] && on(h) }
 	all = chosen(own, on)
 	all.Add(chosen(shipped, fresh))
 	ours := map[*sigma.Correlation]bool{}

@@ -108,8 +108,11 @@ func (p *pipeline) Run(ctx context.Context) error {
 		}
 		for more := true; more && ctx.Err() == nil; {
 			var err error
-			if more, err = p.due(ctx); err != nil && ctx.Err() == nil {
-				p.logger.ErrorContext(ctx, "judge correlations", "err", err.Error())
+			if more, err = p.due(ctx); err != nil {
+				if ctx.Err() == nil {
+					p.logger.ErrorContext(ctx, "judge correlations", "err", err.Error())
+				}
+				break // at the next look
 			}
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/riposte-sec/riposte/internal/fault"
 )
 
 // look is the time between two looks at the files of the content.
@@ -71,28 +73,49 @@ func (s *shelf) look(ctx context.Context) {
 	changed := now != s.taken
 	s.seen = now
 	s.mu.Unlock()
-	until := s.Content().Until
-	if rests && changed || !until.IsZero() && !s.now().Before(until) {
+	if rests && changed {
 		if err := s.take(ctx, now); err != nil {
 			s.logger.ErrorContext(ctx, "new rules or playbooks can't be taken; those before stay in force", "err", err.Error())
 		}
 	}
+	s.end(ctx)
 }
 
-// take loads the content and puts it in force.
-func (s *shelf) take(ctx context.Context, files string) error {
-	loaded, err := s.load()
-	if err == nil {
-		err = s.placed(ctx, loaded)
+// end takes filters out of force whose time is over, whatever the files are like meanwhile.
+func (s *shelf) end(ctx context.Context) {
+	old, now := s.Content(), s.now()
+	if old.Until.IsZero() || now.Before(old.Until) {
+		return
 	}
+	if err := s.put(ctx, func() (*Content, error) { return old.at(now) }); err != nil {
+		s.logger.ErrorContext(ctx, "a filter has ended and can't be taken out of force", "err", err.Error())
+	}
+}
+
+// take loads the content and puts it in force. Where that fails for a passing reason, the next look tries again.
+func (s *shelf) take(ctx context.Context, files string) error {
+	err := s.put(ctx, s.load)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken, s.seen, s.trouble = files, files, err
-	if err == nil {
-		s.current.Store(loaded)
-		debug.FreeOSMemory() // reading and compiling took several times what is kept
+	if !fault.Is(err, fault.Transient) {
+		s.taken = files
 	}
+	s.seen, s.trouble = files, err
 	return err
+}
+
+// put makes a content and puts it in force.
+func (s *shelf) put(ctx context.Context, made func() (*Content, error)) error {
+	c, err := made()
+	if err == nil {
+		err = s.placed(ctx, c)
+	}
+	if err != nil {
+		return err
+	}
+	s.current.Store(c)
+	debug.FreeOSMemory() // reading and compiling took several times what is kept
+	return nil
 }
 
 // state is a digest of what files and folders are like: their names, sizes and times, not what is in them.

@@ -24,6 +24,8 @@ const (
 	// mostKept is up to how many observations of a group the log records behind them are kept. An alert lists
 	// no more of them than sigma does.
 	mostKept = 200
+	// mostBehind bounds the log records that a finding names.
+	mostBehind = 200
 	// mostJudged bounds the groups that one look judges, so that nobody waits long for it.
 	mostJudged = 100
 )
@@ -81,13 +83,15 @@ type Detector interface {
 // Engine judges correlations.
 type Engine struct {
 	lateness time.Duration
+	ours     func(event.Event) bool
 	now      func() time.Time
 }
 
 // New makes an engine. What comes later than the lateness after it happened, and after what happened around it
-// came, may be missed by correlations that ask for little or nothing.
-func New(lateness time.Duration, now func() time.Time) *Engine {
-	return &Engine{lateness: lateness, now: now}
+// came, may be missed by correlations that ask for little or nothing. Events that are ours don't count: what
+// Riposte does in answer to an attack is no part of one, and must not make others' part of it look like ours.
+func New(lateness time.Duration, ours func(event.Event) bool, now func() time.Time) *Engine {
+	return &Engine{lateness: lateness, ours: ours, now: now}
 }
 
 // Found is what correlations find, with the log records behind it.
@@ -101,9 +105,13 @@ func (e *Engine) Take(ctx context.Context, tx Tx, d Detector, observations []sig
 	w := e.work(tx, d, events)
 	next := make([]Observation, 0, len(observations))
 	for _, o := range observations {
+		if ev, here := events[o.Event]; here && e.ours(ev) {
+			continue
+		}
 		next = append(next, Observation{Observation: o, Events: []string{o.Event}})
 	}
-	return w.found, w.take(ctx, next)
+	err := w.take(ctx, next)
+	return w.found, err
 }
 
 // Due judges the windows that are complete by now. It reports whether there is more.
@@ -326,6 +334,7 @@ func (w *work) judge(ctx context.Context, c *sigma.Correlation, all []Observatio
 		}
 		slices.Sort(keys)
 		keys = slices.Compact(keys)
+		keys = keys[:min(len(keys), mostBehind)]
 		for _, o := range w.d.ObserveAlert(alert) {
 			chained = append(chained, Observation{Observation: o, Events: keys})
 		}

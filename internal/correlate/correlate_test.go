@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,11 @@ type node struct {
 	ids    int
 }
 
+// ours is what the user riposte does.
+func ours(ev event.Event) bool {
+	return slices.ContainsFunc(ev.Entities, func(e entity.Entity) bool { return e.ID == "riposte" })
+}
+
 func newNode(t *testing.T, dsn string, d *detect.Detector) *node {
 	t.Helper()
 	n := &node{T: t, d: d, now: noon.Add(3 * time.Hour)}
@@ -98,7 +104,7 @@ func newNode(t *testing.T, dsn string, d *detect.Detector) *node {
 	if n.store, err = store.Open(t.Context(), dsn, store.Options{Now: clock}); err != nil {
 		t.Fatal(err)
 	}
-	n.engine = correlate.New(15*time.Minute, clock)
+	n.engine = correlate.New(15*time.Minute, ours, clock)
 	return n
 }
 
@@ -294,5 +300,24 @@ func TestNothingGrowsWithoutBound(t *testing.T) {
 	}
 	if _, still := keys["aws.cloudtrail|e-11999|111122223333"]; !still {
 		t.Errorf("the newest were dropped: %d kept, %v", len(keys), slices.Sorted(maps.Keys(keys))[:3])
+	}
+}
+
+// TestWhatRiposteDoesDoesNotCount has Riposte's own calls among those of others: they are no part of the matter, and
+// so can't make it look like ours.
+func TestWhatRiposteDoesDoesNotCount(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, filepath.Join(t.TempDir(), "riposte.db"), detector(t))
+	defer n.close()
+	for i := range 5 {
+		own := denied(100+i, "eve", "s3.amazonaws.com", i) // in the same group
+		own.Entities = []entity.Entity{{Kind: entity.User, ID: "riposte", Account: "111122223333", Part: entity.Actor}}
+		n.take(own, denied(i, "eve", "s3.amazonaws.com", i))
+	}
+	n.later(3 * time.Hour)
+	for _, told := range n.told(t.Context()) {
+		if strings.Contains(told, "riposte") || strings.HasPrefix(told, "Many denied") && !strings.Contains(told, "count=5 events=5") {
+			t.Errorf("told: %s; want the five of eve alone", told)
+		}
 	}
 }

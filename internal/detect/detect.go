@@ -90,13 +90,13 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 	if err != nil {
 		return fmt.Errorf("make a finding: %w", err)
 	}
+	if is { // it counts, whatever rules can make of it
+		seen.Findings = append(seen.Findings, made)
+	}
 	text := AsRead(ev)
 	hits, err := d.hits(ev.Source, text)
 	if err != nil {
 		return err
-	}
-	if is {
-		seen.Findings = append(seen.Findings, made)
 	}
 	var record *sigma.Event // read once, where a correlation wants it
 	for _, hit := range hits {

@@ -337,3 +337,14 @@ detection:
 		t.Errorf("got %+v of Kubernetes' audit log", seen.Findings)
 	}
 }
+
+// What a product found counts, though rules can't read it: it has more values than they take.
+func TestAFindingThatRulesCantRead(t *testing.T) {
+	t.Parallel()
+	text := `{"schemaVersion":"2.0","accountId":"111122223333","region":"eu-west-1","id":"f-1","type":"Recon:IAMUser/X","severity":5,
+		"updatedAt":"2026-03-04T12:00:00Z","resource":{},"service":{"count":1,"x":[` + strings.Repeat("0,", 270_000) + `0]}}`
+	seen := detector(t, stopped).Detect([]event.Event{mapped(t, text)})
+	if len(seen.Findings) != 1 || seen.Findings[0].Product != finding.GuardDuty || len(seen.Letters) != 1 {
+		t.Errorf("%d findings, %d letters; want GuardDuty's, and a letter of what rules can't read", len(seen.Findings), len(seen.Letters))
+	}
+}

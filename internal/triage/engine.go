@@ -46,6 +46,12 @@ func New(policy Policy, now func() time.Time, newID func() string) *Engine {
 // SetPolicy replaces the policy for the batches to come.
 func (e *Engine) SetPolicy(policy Policy) { e.policy.Store(&policy) }
 
+// Ours reports whether Riposte itself caused an event.
+func (e *Engine) Ours(ev event.Event) bool {
+	_, ours := causedByUs(ev.Entities, e.policy.Load().Own)
+	return ours
+}
+
 // Batch is what came of a batch of events.
 type Batch struct {
 	Findings []finding.Finding

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/finding"
@@ -195,6 +196,29 @@ func TestErrorsOfTheStoreKeepTheirKind(t *testing.T) {
 		e := desk{triage.New(triage.Policy{Window: time.Hour}, func() time.Time { return noon }, newID), broken}
 		if _, err := e.Decide(t.Context(), triage.Batch{Findings: all, Letters: []event.Letter{{ID: "letter-" + at, Raw: []byte(at)}}}); !fault.Is(err, fault.Transient) {
 			t.Errorf("%s: got %v, want Transient", at, err)
+		}
+	}
+}
+
+func TestOurs(t *testing.T) {
+	t.Parallel()
+	e := triage.New(triage.Policy{Own: []string{"arn:aws:sts::*:assumed-role/riposte/*"}}, func() time.Time { return noon }, func() string { return "id" })
+	by := func(part entity.Part, arn string) event.Event {
+		return event.Event{Entities: []entity.Entity{{Kind: entity.Session, ID: arn, ARN: arn, Part: part}}}
+	}
+	const own = "arn:aws:sts::111122223333:assumed-role/riposte/riposte"
+	for name, test := range map[string]struct {
+		ev   event.Event
+		want bool
+	}{
+		"by us":        {by(entity.Actor, own), true},
+		"against us":   {by(entity.Target, own), false},
+		"by others":    {by(entity.Actor, "arn:aws:sts::111122223333:assumed-role/admin/eve"), false},
+		"by nobody":    {by(entity.Actor, ""), false},
+		"of no entity": {event.Event{}, false},
+	} {
+		if got := e.Ours(test.ev); got != test.want {
+			t.Errorf("%s: got %v, want %v", name, got, test.want)
 		}
 	}
 }

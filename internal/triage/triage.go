@@ -65,7 +65,7 @@ func Decide(ctx context.Context, f finding.Finding, known Known, policy Policy, 
 	if f.Resolved && known.Finding == nil {
 		return run.Decision{}, false // good news about something we never heard of
 	}
-	if by, own := causedByUs(&f, policy.Own); own {
+	if by, own := causedByUs(f.Entities, policy.Own); own {
 		decision.Finding.Inert = "caused by Riposte's own session " + by
 		decision.Records = append(decision.Records, silenced(now, &decision.Finding, "self", decision.Finding.Inert))
 		return decision, true
@@ -116,8 +116,8 @@ func tellsMore(merged, before *finding.Finding) bool {
 		len(merged.Entities) != len(before.Entities)
 }
 
-func causedByUs(f *finding.Finding, own []string) (string, bool) {
-	for _, e := range f.Entities {
+func causedByUs(entities []entity.Entity, own []string) (string, bool) {
+	for _, e := range entities {
 		if e.Part != entity.Actor {
 			continue
 		}
