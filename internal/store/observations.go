@@ -22,8 +22,9 @@ type observed struct {
 	Events []string `json:"events,omitempty"` // where they aren't the event alone
 }
 
-// groupOf is a group as rows are found by it: a group's values may be longer than an index takes.
-func groupOf(g correlate.Group) string { return digest(g.Key) }
+// groupOf is a group as rows are found by it: a group's values may be longer than an index takes. It is of the
+// values as a row has them, or a group that was read from one would not be found again.
+func groupOf(g correlate.Group) string { return digest(clean(g.Key)) }
 
 func digest(parts ...string) string {
 	h := sha256.New()
