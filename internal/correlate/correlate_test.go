@@ -145,10 +145,10 @@ func (n *node) take(events ...event.Event) {
 	})
 }
 
-// later lets time pass and judges what is due.
-func (n *node) later(d time.Duration) {
+// later lets three hours pass and judges what is due.
+func (n *node) later() {
 	n.Helper()
-	n.now = n.now.Add(d)
+	n.now = n.now.Add(3 * time.Hour)
 	for more := true; more; {
 		n.decide(func(tx *store.Tx) (found correlate.Found, err error) {
 			found, more, err = n.engine.Due(n.Context(), tx, n.d)
@@ -198,7 +198,7 @@ func TestWhateverTheWayOfEvents(t *testing.T) {
 	plain := newNode(t, filepath.Join(t.TempDir(), "plain.db"), d)
 	defer plain.close()
 	plain.take(events()...)
-	plain.later(3 * time.Hour)
+	plain.later()
 	want := plain.told(t.Context())
 	if len(want) != 3+1+4+1 { // many denied, many services, hardly any, in two spans
 		t.Errorf("%d findings in order, want 9:\n%q", len(want), want)
@@ -228,7 +228,7 @@ func TestWhateverTheWayOfEvents(t *testing.T) {
 				}
 			}
 			for _, n := range nodes {
-				n.later(3 * time.Hour)
+				n.later()
 			}
 			if diff := cmp.Diff(want, nodes[0].told(t.Context())); diff != "" {
 				t.Errorf("in order, and in whatever order (-want +got):\n%s", diff)
@@ -258,7 +258,7 @@ func TestTheRecordsBehindAreKept(t *testing.T) {
 	if err != nil || len(behind) != 4 || len(behind[0].Raw) == 0 {
 		t.Errorf("got %d records, %v; want the four with their bytes", len(behind), err)
 	}
-	n.later(3 * time.Hour)
+	n.later()
 	n.now = n.now.Add(24 * time.Hour)
 	gone, err := n.store.Prune(t.Context(), noon.Add(-time.Hour))
 	if err != nil || gone == 0 {
@@ -314,7 +314,7 @@ func TestWhatRiposteDoesDoesNotCount(t *testing.T) {
 		own.Entities = []entity.Entity{{Kind: entity.User, ID: "riposte", Account: "111122223333", Part: entity.Actor}}
 		n.take(own, denied(i, "eve", "s3.amazonaws.com", i))
 	}
-	n.later(3 * time.Hour)
+	n.later()
 	for _, told := range n.told(t.Context()) {
 		if strings.Contains(told, "riposte") || strings.HasPrefix(told, "Many denied") && !strings.Contains(told, "count=5 events=5") {
 			t.Errorf("told: %s; want the five of eve alone", told)
