@@ -58,6 +58,15 @@ type Undoer interface {
 	Restored(ctx context.Context, a Applied) error
 }
 
+// Awaiter is an action that starts something elsewhere (a function, a workflow, a runbook) whose result comes
+// after Apply has returned. The run waits for it without holding anything: a process may end meanwhile.
+type Awaiter interface {
+	// Await looks once at what Apply started. It returns false while that goes on; once it is over, the result
+	// that takes the place of Apply's. An error of kind Transient is tried again, any other ends the step:
+	// what was started has failed, or nobody knows of it any more.
+	Await(ctx context.Context, a Applied) (Result, bool, error)
+}
+
 // Counter is an action that can say how many things of its target's kind there are at a place, for
 // limits in percent.
 type Counter interface {
@@ -198,6 +207,8 @@ type Spec struct {
 	Permissions []Permission
 	// Timeout bounds one Plan, Apply, Verify or Undo; 30 s if zero.
 	Timeout time.Duration
+	// Within bounds how long an Awaiter's result is waited for; an hour if zero.
+	Within time.Duration
 	// Settle bounds how long Verify is tried again after Apply, for providers that are eventually
 	// consistent; 15 s if zero.
 	Settle time.Duration
