@@ -227,5 +227,5 @@ func Permissions(c Config) ([]byte, error) {
 }
 
 func uses(p *playbook.Playbook, name string) bool {
-	return slices.ContainsFunc(p.Steps, func(s playbook.Step) bool { return s.Use == name })
+	return slices.Contains(p.Uses(), name)
 }

@@ -57,7 +57,8 @@ func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Co
 		errs = append(errs, err)
 	}
 	loaded.Off = loaded.detections.lost
-	books, err := loadPlaybooks(c, off)
+	books, orphans, err := loadPlaybooks(c, off)
+	loaded.Off = append(loaded.Off, orphans...)
 	loaded.Unknown = off.unknown()
 	if err != nil {
 		errs = append(errs, err)
@@ -66,8 +67,9 @@ func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Co
 	for _, role := range auth.Roles() {
 		roles = append(roles, string(role))
 	}
+	house := playbook.Installation{Actions: specs, Roles: roles}
 	for _, book := range books {
-		if err := playbook.Check(book.Playbook, specs, roles); err != nil {
+		if err := playbook.Check(book.Playbook, house); err != nil {
 			errs = append(errs, err)
 			continue
 		}
@@ -87,10 +89,9 @@ func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Co
 
 // lacks names an action that a playbook uses and the installation doesn't have.
 func lacks(p *playbook.Playbook, have []action.Spec) string {
-	for _, step := range p.Steps {
-		known := func(spec action.Spec) bool { return spec.Name == step.Use }
-		if step.Use != "" && !slices.ContainsFunc(have, known) {
-			return step.Use
+	for _, name := range p.Uses() {
+		if !slices.ContainsFunc(have, func(spec action.Spec) bool { return spec.Name == name }) {
+			return name
 		}
 	}
 	return ""
@@ -127,10 +128,12 @@ type book struct {
 	shipped bool
 }
 
-func loadPlaybooks(c ContentConfig, off *disabled) ([]book, error) {
+// loadPlaybooks reads the playbooks and finds those that others call. It tells which of the shipped ones it left
+// out because they call what is off.
+func loadPlaybooks(c ContentConfig, off *disabled) ([]book, []string, error) {
 	files, err := gather(c, "playbooks", c.Playbooks)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var books []book
 	var errs []error
@@ -153,7 +156,42 @@ func loadPlaybooks(c ContentConfig, off *disabled) ([]book, error) {
 		}
 	}
 	slices.SortFunc(books, func(a, b book) int { return strings.Compare(a.Name, b.Name) })
-	return books, errors.Join(errs...)
+	books, orphans := withoutOrphans(books, off)
+	linked := make([]*playbook.Playbook, 0, len(books))
+	for _, one := range books {
+		linked = append(linked, one.Playbook)
+	}
+	if len(errs) == 0 { // a playbook that can't be read is missed by those that call it
+		errs = append(errs, playbook.Link(linked))
+	}
+	return books, orphans, errors.Join(errs...)
+}
+
+// withoutOrphans leaves out shipped playbooks that call one which is off, and says why.
+func withoutOrphans(books []book, off *disabled) ([]book, []string) {
+	var orphans []string
+	for {
+		at := slices.IndexFunc(books, func(b book) bool { return b.shipped && missing(b, books, off) != "" })
+		if at < 0 {
+			return books, orphans
+		}
+		orphans = append(orphans, books[at].Name+" calls "+missing(books[at], books, off)+", which is off")
+		off.names = append(off.names, books[at].Name)
+		off.met[books[at].Name] = true
+		books = slices.Delete(books, at, at+1)
+	}
+}
+
+// missing names what a playbook calls and is off.
+func missing(b book, books []book, off *disabled) string {
+	name := ""
+	b.Walk(func(step *playbook.Step) {
+		has := slices.ContainsFunc(books, func(other book) bool { return other.Name == step.Called })
+		if step.Called != "" && !has && slices.Contains(off.names, step.Called) {
+			name = step.Called
+		}
+	})
+	return name
 }
 
 // gather reads the shipped files of a folder, then those at paths.

@@ -15,6 +15,7 @@ import (
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
 	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/ext"
 
 	"github.com/riposte-sec/riposte/internal/finding"
 )
@@ -33,35 +34,46 @@ type Variable string
 const (
 	Finding  Variable = "finding"
 	Incident Variable = "incident"
-	Steps    Variable = "steps" // outputs of the steps before, by id
+	Steps    Variable = "steps"  // outputs of the steps before, by id
+	Vars     Variable = "vars"   // what steps have set, and what the loops around go through
+	Inputs   Variable = "inputs" // what a called playbook was given
+	Failure  Variable = "error"  // what went wrong, for the steps of on_error
 )
+
+// Variables lists all names that expressions can use.
+func Variables() []Variable { return []Variable{Finding, Incident, Steps, Vars, Inputs, Failure} }
 
 // Expr is a compiled expression.
 type Expr struct {
 	text    string
 	program cel.Program
 	paths   [][]string
+	plain   []string // the one chain of names that it is; nil where it is more
 }
 
 // Scope is what the variables stand for in one evaluation.
 type Scope map[Variable]any
 
 var environment = sync.OnceValues(func() (*cel.Env, error) {
-	options := []cel.EnvOption{
-		cel.OptionalTypes(),
-		cel.Variable(string(Finding), cel.MapType(cel.StringType, cel.DynType)),
-		cel.Variable(string(Incident), cel.MapType(cel.StringType, cel.DynType)),
-		cel.Variable(string(Steps), cel.MapType(cel.StringType, cel.DynType)),
+	options := append(language(),
 		cel.Function("has",
 			cel.MemberOverload("map_has_string", []*cel.Type{cel.MapType(cel.StringType, cel.DynType), cel.StringType},
-				cel.BoolType, cel.BinaryBinding(hasField))),
+				cel.BoolType, cel.BinaryBinding(hasField))))
+	for _, name := range Variables() {
+		options = append(options, cel.Variable(string(name), cel.MapType(cel.StringType, cel.DynType)))
 	}
+	return cel.NewEnv(options...)
+})
+
+// language is what all expressions share, whatever is known of the types.
+func language() []cel.EnvOption {
+	options := []cel.EnvOption{cel.OptionalTypes(), ext.Strings()}
 	for level := finding.Informational; level <= finding.Critical; level++ {
 		name := strings.ToUpper(level.String())
 		options = append(options, cel.Constant(name, cel.IntType, types.Int(level)))
 	}
-	return cel.NewEnv(options...)
-})
+	return options
+}
 
 func hasField(object, name ref.Val) ref.Val { //nolint:ireturn // CEL's own signature
 	fields, ok := object.(traits.Mapper)
@@ -97,7 +109,8 @@ func Compile(text string) (*Expr, error) {
 	if err != nil {
 		return nil, fmt.Errorf("expression %q: %w", text, err)
 	}
-	return &Expr{text: text, program: program, paths: selections(checked.NativeRep().Expr())}, nil
+	tree := checked.NativeRep().Expr()
+	return &Expr{text: text, program: program, paths: selections(tree), plain: chain(tree)}, nil
 }
 
 // CompileBool is Compile for conditions: an expression that can't be true or false is refused.
@@ -122,6 +135,9 @@ func (e *Expr) String() string { return e.text }
 
 // Paths lists what the expression reads, such as [finding access_key].
 func (e *Expr) Paths() [][]string { return e.paths }
+
+// Plain gives the names of an expression that is no more than those, such as finding.access_key.
+func (e *Expr) Plain() ([]string, bool) { return e.plain, e.plain != nil }
 
 // Value computes the expression as a plain Go value: string, bool, int64, float64, []any, map[string]any.
 func (e *Expr) Value(ctx context.Context, scope Scope) (any, error) {
@@ -238,7 +254,7 @@ func chain(e ast.Expr) []string {
 	switch e.Kind() {
 	case ast.IdentKind:
 		name := Variable(e.AsIdent())
-		if slices.Contains([]Variable{Finding, Incident, Steps}, name) {
+		if slices.Contains(Variables(), name) {
 			return []string{string(name)}
 		}
 	case ast.SelectKind:

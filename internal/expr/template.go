@@ -59,6 +59,25 @@ func (t *Template) Paths() [][]string {
 	return paths
 }
 
+// Alone gives the expression that is all of the template, nil where there is more.
+func (t *Template) Alone() *Expr {
+	if len(t.parts) == 1 {
+		return t.parts[0].expr
+	}
+	return nil
+}
+
+// Exprs lists the template's expressions.
+func (t *Template) Exprs() []*Expr {
+	var all []*Expr
+	for _, p := range t.parts {
+		if p.expr != nil {
+			all = append(all, p.expr)
+		}
+	}
+	return all
+}
+
 // Value computes the template. One that is a single expression keeps the expression's type; others
 // are strings.
 func (t *Template) Value(ctx context.Context, scope Scope) (any, error) {

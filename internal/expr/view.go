@@ -1,8 +1,6 @@
 package expr
 
 import (
-	"slices"
-
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/finding"
 	"github.com/riposte-sec/riposte/internal/incident"
@@ -35,17 +33,15 @@ func ViewFinding(f *finding.Finding) map[string]any {
 	return view
 }
 
-// FindingFields lists the names an expression may read of a finding.
-func FindingFields() []string {
-	fields := []string{"entities"}
-	for name := range ViewFinding(&finding.Finding{}) {
-		fields = append(fields, name)
-	}
+// FindingFields gives what an expression may read of a finding.
+func FindingFields() map[string]Type {
+	fields := ofView(ViewFinding(&finding.Finding{}))
 	for _, kind := range entity.Kinds() {
-		fields = append(fields, string(kind))
+		if _, taken := fields[string(kind)]; !taken {
+			fields[string(kind)] = Text
+		}
 	}
-	slices.Sort(fields)
-	return slices.Compact(fields)
+	return fields
 }
 
 // ViewIncident is an incident as expressions see it.
@@ -57,12 +53,5 @@ func ViewIncident(i *incident.Incident) map[string]any {
 	}
 }
 
-// IncidentFields lists the names an expression may read of an incident.
-func IncidentFields() []string {
-	fields := make([]string, 0, 16)
-	for name := range ViewIncident(&incident.Incident{}) {
-		fields = append(fields, name)
-	}
-	slices.Sort(fields)
-	return fields
-}
+// IncidentFields gives what an expression may read of an incident.
+func IncidentFields() map[string]Type { return ofView(ViewIncident(&incident.Incident{})) }

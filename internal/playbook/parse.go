@@ -1,15 +1,15 @@
 package playbook
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/document"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/guardrail"
@@ -32,38 +32,51 @@ type written struct {
 		Findings []string `yaml:"findings"`
 		If       string   `yaml:"if"`
 	} `yaml:"on"`
-	Autonomy        string           `yaml:"autonomy"`
-	Limits          guardrail.Limits `yaml:"limits"`
-	AllowDestroy    []string         `yaml:"allow_destroy"`
-	OnFalsePositive string           `yaml:"on_false_positive"`
-	Steps           []writtenStep    `yaml:"steps"`
+	Autonomy        string                  `yaml:"autonomy"`
+	Limits          guardrail.Limits        `yaml:"limits"`
+	AllowDestroy    []string                `yaml:"allow_destroy"`
+	OnFalsePositive string                  `yaml:"on_false_positive"`
+	Inputs          map[string]writtenInput `yaml:"inputs"`
+	Steps           []writtenStep           `yaml:"steps"`
+	Finally         []writtenStep           `yaml:"finally"`
 }
 
-type writtenStep struct {
-	ID      string         `yaml:"id"`
-	Summary string         `yaml:"summary"`
-	If      string         `yaml:"if"`
-	Use     string         `yaml:"use"`
-	With    map[string]any `yaml:"with"`
-	Approve *struct {
-		By        []string      `yaml:"by"`
-		Within    time.Duration `yaml:"within"`
-		Otherwise string        `yaml:"otherwise"`
-	} `yaml:"approve"`
-	Retry *struct {
-		Times   int           `yaml:"times"`
-		Backoff time.Duration `yaml:"backoff"`
-	} `yaml:"retry"`
-	Timeout time.Duration `yaml:"timeout"`
-	OnError string        `yaml:"on_error"`
+type writtenInput struct {
+	Type        string `yaml:"type"`
+	Required    bool   `yaml:"required"`
+	Default     any    `yaml:"default"`
+	Description string `yaml:"description"`
 }
 
 // identifier is what names of playbooks and steps look like: they appear in paths, URLs and expressions.
 var identifier = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,63}$`)
 
-// Parse reads one playbook. Errors name file, line and key, and several are joined. What depends on the
-// actions of an installation is checked by Check.
+// variable is what names in expressions look like.
+var variable = regexp.MustCompile(`^[a-z][a-z0-9_]{0,63}$`)
+
+// Parse reads one playbook; where others are behind it, as a run keeps them, those that it calls as well. Errors
+// name file, line and key, and several are joined. What depends on the actions of an installation is checked by
+// Check, what depends on other playbooks by Link.
 func Parse(file string, text []byte) (*Playbook, error) {
+	parts := unbind(text)
+	books := make([]*Playbook, 0, len(parts))
+	for _, part := range parts {
+		book, err := parse(file, part)
+		if err != nil {
+			return nil, err
+		}
+		books = append(books, book)
+	}
+	if len(books) > 1 {
+		if err := Link(books); err != nil {
+			return nil, err
+		}
+		books[0].Text, books[0].Hash = text, digest(text)
+	}
+	return books[0], nil
+}
+
+func parse(file string, text []byte) (*Playbook, error) {
 	doc, err := document.Parse(file, text)
 	if err != nil {
 		return nil, err
@@ -72,30 +85,30 @@ func Parse(file string, text []byte) (*Playbook, error) {
 	if err := doc.Decode(&w); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(text)
 	p := &Playbook{
 		Name: w.Playbook, Summary: w.Summary, Description: w.Description, Findings: w.On.Findings, Limits: w.Limits,
-		Destroys: w.AllowDestroy, File: file, Text: text, Hash: hex.EncodeToString(sum[:]),
+		Destroys: w.AllowDestroy, File: file, Source: text, Text: text, Hash: digest(text),
 	}
-	r := &reader{doc: doc}
+	r := &reader{doc: doc, ids: map[string]string{}}
 	r.head(p, &w)
-	seen := map[string]string{}
-	for i := range w.Steps {
-		path := fmt.Sprintf("steps[%d]", i)
-		step := r.step(path, i, &w.Steps[i])
-		if before, twice := seen[step.ID]; twice {
-			r.fail(path+".id", "step %q stands already at %s", step.ID, before)
-		}
-		seen[step.ID] = path
-		p.Steps = append(p.Steps, step)
+	r.inputs(p, w.Inputs)
+	p.Steps = r.steps("steps", "step", w.Steps, 0)
+	p.Finally = r.steps("finally", "finally", w.Finally, 0)
+	switch written := r.count; {
+	case written > mostSteps:
+		r.fail("steps", "a playbook has 1 to %d steps, not %d", mostSteps, written)
+	case size(p.Steps)+size(p.Finally) > mostRun:
+		r.fail("steps", "its loops may come to more than %d steps; lower at_most", mostRun)
 	}
 	return p, errors.Join(r.errs...)
 }
 
 // reader collects the errors of one document.
 type reader struct {
-	doc  *document.Document
-	errs []error
+	doc   *document.Document
+	errs  []error
+	ids   map[string]string // where each step's name stands
+	count int               // steps
 }
 
 func (r *reader) fail(path, format string, args ...any) {
@@ -109,7 +122,7 @@ func (r *reader) head(p *Playbook, w *written) {
 	if w.Summary == "" {
 		r.fail("summary", "say in one sentence what the playbook does")
 	}
-	if len(w.On.Findings) == 0 {
+	if len(w.On.Findings) == 0 && (len(w.Inputs) == 0 || w.On.If != "") {
 		r.fail("on.findings", `list the finding types the playbook answers, such as "guardduty:UnauthorizedAccess:IAMUser/*"`)
 	}
 	for i, pattern := range w.On.Findings {
@@ -130,8 +143,8 @@ func (r *reader) head(p *Playbook, w *written) {
 	default:
 		r.fail("on_false_positive", "%q is not one of undo, keep", w.OnFalsePositive)
 	}
-	if len(w.Steps) == 0 || len(w.Steps) > mostSteps {
-		r.fail("steps", "a playbook has 1 to %d steps, not %d", mostSteps, len(w.Steps))
+	if len(w.Steps) == 0 {
+		r.fail("steps", "a playbook has 1 to %d steps, not 0", mostSteps)
 	}
 }
 
@@ -155,69 +168,41 @@ func (r *reader) limits(l *guardrail.Limits) {
 	}
 }
 
-func (r *reader) step(path string, i int, w *writtenStep) Step {
-	s := Step{ID: w.ID, Use: w.Use, Timeout: w.Timeout, Retry: DefaultRetry, OnError: FailRun}
-	if s.ID == "" {
-		s.ID = fmt.Sprintf("step-%d", i+1)
-	}
-	if !identifier.MatchString(s.ID) {
-		r.fail(path+".id", "a step's id is lower-case letters, digits, - and _, not %q", w.ID)
-	}
-	s.If = r.condition(path+".if", w.If)
-	switch {
-	case w.Use == "" && w.Approve == nil:
-		r.fail(path, "a step has use (an action) or approve (a question)")
-	case w.Use != "" && w.Approve != nil:
-		r.fail(path+".approve", "a step has either use or approve; put the question into a step of its own before this one")
-	case w.Approve != nil:
-		s.Approve = r.approve(path+".approve", w)
-	}
-	s.With = r.arguments(path+".with", w.With)
-	if w.Retry != nil {
-		s.Retry = r.retry(path+".retry", Retry{Times: w.Retry.Times, Backoff: orElse(w.Retry.Backoff, DefaultRetry.Backoff)})
-	}
-	if s.Timeout < 0 || s.Timeout > time.Hour {
-		r.fail(path+".timeout", "between 1s and 1h, not %s", s.Timeout)
-	}
-	switch OnError(w.OnError) {
-	case FailRun, Continue:
-		s.OnError = OnError(w.OnError)
-	case "":
-	default:
-		r.fail(path+".on_error", "%q is not one of fail, continue", w.OnError)
-	}
-	return s
+// inputTypes are the types that an input may have.
+var inputTypes = []action.Type{ //nolint:gochecknoglobals // a constant list
+	action.String, action.Int, action.Bool, action.Duration, action.Strings, action.Object,
 }
 
-func (r *reader) retry(path string, retry Retry) Retry {
-	if retry.Times < 0 || retry.Times > mostRetries {
-		r.fail(path+".times", "between 0 and %d, not %d", mostRetries, retry.Times)
-	}
-	if retry.Backoff < 0 || retry.Backoff > longestBackoff {
-		r.fail(path+".backoff", "between 0s and %s, not %s", longestBackoff, retry.Backoff)
-	}
-	return retry
-}
-
-func (r *reader) approve(path string, w *writtenStep) *Approve {
-	if len(w.With) > 0 {
-		r.fail(path, "a question takes no with")
-	}
-	a := &Approve{By: w.Approve.By, Within: w.Approve.Within, Otherwise: run.OtherwiseDeny}
-	if a.Within < 0 {
-		r.fail(path+".within", "a time from now, not %s", a.Within)
-	}
-	switch o := run.Otherwise(w.Approve.Otherwise); o {
-	case run.OtherwiseDeny, run.OtherwiseEscalate, run.OtherwiseProceed:
-		a.Otherwise = o
-		if a.Within == 0 {
-			r.fail(path+".otherwise", "without a time in within, otherwise never comes")
+func (r *reader) inputs(p *Playbook, w map[string]writtenInput) {
+	for _, name := range slices.Sorted(maps.Keys(w)) {
+		path := document.Under("inputs", name)
+		if !variable.MatchString(name) {
+			r.fail(path, "an input's name is lower-case letters, digits and _, not %q", name)
 		}
-	case "":
-	default:
-		r.fail(path+".otherwise", "%q is not one of deny, escalate, proceed", w.Approve.Otherwise)
+		input := action.Param{
+			Name: name, Type: action.Type(w[name].Type), Doc: w[name].Description, Required: w[name].Required, Default: w[name].Default,
+		}
+		switch {
+		case !slices.Contains(inputTypes, input.Type):
+			r.fail(path+".type", "%q is not one of %s", w[name].Type, listed(inputTypes))
+		case input.Required && input.Default != nil:
+			r.fail(path+".default", "an input that is required has no default")
+		case input.Default != nil:
+			alone := action.Spec{Name: p.Name, Params: []action.Param{input}}
+			if _, err := action.Bind(alone, map[string]any{name: input.Default}); err != nil {
+				r.fail(path+".default", "%v", err)
+			}
+		}
+		p.Inputs = append(p.Inputs, input)
 	}
-	return a
+}
+
+func listed[T ~string](all []T) string {
+	texts := make([]string, 0, len(all))
+	for _, one := range all {
+		texts = append(texts, string(one))
+	}
+	return strings.Join(texts, ", ")
 }
 
 func (r *reader) condition(path, text string) *expr.Expr {
@@ -231,10 +216,22 @@ func (r *reader) condition(path, text string) *expr.Expr {
 	return compiled
 }
 
+// expression reads one whose value may be anything.
+func (r *reader) expression(path, text string) *expr.Expr {
+	if text == "" {
+		return nil
+	}
+	compiled, err := expr.Compile(text)
+	if err != nil {
+		r.fail(path, "%v", err)
+	}
+	return compiled
+}
+
 func (r *reader) arguments(path string, with map[string]any) []Argument {
 	arguments := make([]Argument, 0, len(with))
 	for _, name := range slices.Sorted(maps.Keys(with)) {
-		arguments = append(arguments, Argument{Name: name, Value: r.value(path+"."+name, with[name])})
+		arguments = append(arguments, Argument{Name: name, Value: r.value(document.Under(path, name), with[name])})
 	}
 	return arguments
 }

@@ -74,7 +74,7 @@ func read(file string, text []byte) (*playbook.Playbook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, playbook.Check(p, specs(), roles)
+	return p, playbook.Check(p, playbook.Installation{Actions: specs(), Roles: roles})
 }
 
 // TestWrong shows what people read of each mistake: testdata/wrong/*.txtar has playbooks, each with its errors.
@@ -195,7 +195,7 @@ func TestParse(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := *p
-	got.Steps, got.Text, got.Hash, got.If = nil, nil, "", nil
+	got.Steps, got.Text, got.Source, got.Hash, got.If = nil, nil, nil, "", nil
 	want := playbook.Playbook{
 		Name: "contain-key_2", Summary: "Disable a key.", Description: "At length.\n",
 		Findings: []string{"guardduty:UnauthorizedAccess:IAMUser/*", "rule:x"}, Autonomy: run.Auto,
@@ -206,13 +206,13 @@ func TestParse(t *testing.T) {
 		t.Error(diff)
 	}
 	steps := []playbook.Step{
-		{ID: "who", Use: "aws.iam.describe_access_key", Timeout: 5 * time.Second, Retry: playbook.DefaultRetry, OnError: playbook.FailRun},
-		{ID: "step-2", Use: "aws.ec2.isolate_instance", Retry: playbook.Retry{Backoff: time.Second}, OnError: playbook.Continue},
-		{ID: "sure", Retry: playbook.DefaultRetry, OnError: playbook.FailRun, Approve: &playbook.Approve{
-			By: []string{"incident_analyst", "cloud_architect"}, Within: 15 * time.Minute, Otherwise: run.OtherwiseEscalate,
+		{ID: "who", Summary: "Whose it is.", Does: playbook.Use, Path: "steps[0]", Action: "aws.iam.describe_access_key", Timeout: 5 * time.Second, Retry: playbook.DefaultRetry, OnError: playbook.FailRun},
+		{ID: "step-2", Does: playbook.Use, Path: "steps[1]", Action: "aws.ec2.isolate_instance", Retry: playbook.Retry{Backoff: time.Second}, OnError: playbook.Continue},
+		{ID: "sure", Does: playbook.Ask, Path: "steps[2]", Retry: playbook.DefaultRetry, OnError: playbook.FailRun, Approve: &playbook.Approve{
+			By: []string{"incident_analyst", "cloud_architect"}, Within: 15 * time.Minute, Otherwise: run.OtherwiseEscalate, Quorum: 1,
 		}},
-		{ID: "again", Use: "aws.iam.disable_access_key", Retry: playbook.Retry{Times: 2, Backoff: playbook.DefaultRetry.Backoff}, OnError: playbook.FailRun},
-		{ID: "ask", Retry: playbook.DefaultRetry, OnError: playbook.FailRun, Approve: &playbook.Approve{Otherwise: run.OtherwiseDeny}},
+		{ID: "again", Does: playbook.Use, Path: "steps[3]", Action: "aws.iam.disable_access_key", Retry: playbook.Retry{Times: 2, Backoff: playbook.DefaultRetry.Backoff}, OnError: playbook.FailRun},
+		{ID: "ask", Does: playbook.Ask, Path: "steps[4]", Retry: playbook.DefaultRetry, OnError: playbook.FailRun, Approve: &playbook.Approve{Otherwise: run.OtherwiseDeny, Quorum: 1}},
 	}
 	if diff := cmp.Diff(steps, p.Steps, cmpopts.IgnoreFields(playbook.Step{}, "If", "With")); diff != "" {
 		t.Error(diff)
@@ -296,15 +296,15 @@ func FuzzParse(f *testing.F) {
 		if p.Name == "" || len(p.Steps) == 0 || p.Autonomy == "" || !bytes.Equal(p.Text, text) {
 			t.Fatalf("took %+v", p)
 		}
-		if err := playbook.Check(p, specs(), roles); err != nil && len(document.Errors(err)) == 0 {
+		if err := playbook.Check(p, playbook.Installation{Actions: specs(), Roles: roles}); err != nil && len(document.Errors(err)) == 0 {
 			t.Fatalf("%v does not say where", err)
 		}
 		scope := expr.Scope{expr.Finding: map[string]any{}, expr.Incident: map[string]any{}, expr.Steps: map[string]any{}}
 		for i := range p.Steps {
-			if _, err := p.Steps[i].Compute(t.Context(), scope); err == nil && p.Steps[i].Use == "" && len(p.Steps[i].With) > 0 {
+			if _, err := p.Steps[i].Compute(t.Context(), scope); err == nil && p.Steps[i].Action == "" && len(p.Steps[i].With) > 0 {
 				t.Fatal("a question was taken with arguments")
 			}
-			p.Asks(p.Steps[i].ID)
+			p.Asks(&p.Steps[i])
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/finding"
@@ -20,19 +21,24 @@ type Playbook struct {
 	Name        string
 	Summary     string
 	Description string
-	Findings    []string   // patterns on finding types, with *
+	Findings    []string   // patterns on finding types, with *; none where it is only called by others
 	If          *expr.Expr // nil is always
-	Autonomy    run.Autonomy
-	Limits      guardrail.Limits
+	// Inputs are what a playbook that is called by others takes.
+	Inputs   []action.Param
+	Autonomy run.Autonomy
+	Limits   guardrail.Limits
 	// Destroys names the actions without undo that the playbook may apply without a person, where the
 	// ceiling is auto.
 	Destroys        []string
 	OnFalsePositive OnFalsePositive
 	Steps           []Step
+	Finally         []Step // are carried out however the steps ended
 
-	File string
+	File   string
+	Source []byte // as written
+	// Text is Source with the text of every playbook that it calls behind it: all that a run of it may do.
+	Text []byte
 	Hash string // SHA-256 of Text, hex
-	Text []byte // as written
 }
 
 // OnFalsePositive is what happens when a person closes the incident as a false positive.
@@ -44,16 +50,78 @@ const (
 	UndoChanges OnFalsePositive = "undo"
 )
 
-// Step is one step: an action to use, or a question to a person.
+// Kind is what a step does.
+type Kind string
+
+// The kinds.
+const (
+	Use      Kind = "use"      // an action
+	Ask      Kind = "approve"  // people are asked
+	Wait     Kind = "wait"     // for a time, or until a condition holds
+	Set      Kind = "set"      // gives names to values
+	Fail     Kind = "fail"     // ends what it stands in
+	Call     Kind = "call"     // the steps of another playbook
+	Group    Kind = "steps"    // steps one after the other
+	Parallel Kind = "parallel" // steps at once
+	ForEach  Kind = "foreach"  // steps for each item of a list
+	Switch   Kind = "switch"   // steps for the first case that is so
+)
+
+// Step is one step. What it does decides which of its fields are set.
 type Step struct {
 	ID      string
+	Summary string
+	Path    string // where it stands in its file: steps[2].else[0]
+	Does    Kind
 	If      *expr.Expr // nil is always
-	Use     string     // name of an action; "" for a question
-	With    []Argument // sorted by name
-	Approve *Approve   // nil for an action
+
+	Action  string     // name of an action; "" where it uses none
+	With    []Argument // of an action or a call, sorted by name
 	Retry   Retry
 	Timeout time.Duration // of one attempt; the action's own if zero
+	Within  time.Duration // for a result that comes later; the action's own if zero
+	For     time.Duration // the change is taken back after that time; zero is never
+
+	Approve *Approve
+	Wait    *Waiting
+	Set     []Argument
+	Fail    *Value
+	Called  string // name of a playbook
+	Calls   *Playbook
+
+	Steps    []Step // of a group, of each turn of a loop
+	Else     []Step // of a group whose condition is false, of a switch of which no case is so
+	Parallel []Step
+	Loop     *Loop
+	On       *expr.Expr // what the cases of a switch are compared with
+	Cases    []Case
+
 	OnError OnError
+	Handler []Step // are carried out where the step fails; it is no failure then
+}
+
+// Loop is what a step is repeated for.
+type Loop struct {
+	In     *expr.Expr
+	As     string // the name in vars of the item at hand
+	AtMost int    // items; a longer list fails before the first turn
+	AtOnce int    // turns at a time
+}
+
+// Case is one way of a switch.
+type Case struct {
+	Is    []any // the value is one of these
+	Steps []Step
+}
+
+// Waiting is what a step waits for: a time, or a condition.
+type Waiting struct {
+	Time   time.Duration // zero where it waits for a condition
+	Until  *expr.Expr
+	Look   *Step // a reading action before each look, whose outputs are the waiting step's; nil for none
+	Every  time.Duration
+	Within time.Duration
+	GoOn   bool // where Within is over; the step fails otherwise
 }
 
 // Argument is one parameter's value: a constant or a template.
@@ -75,6 +143,16 @@ type Approve struct {
 	By        []string      // roles, any of which may answer
 	Within    time.Duration // zero: no deadline
 	Otherwise run.Otherwise // when nobody answered in time
+	Quorum    int           // how many different people must say yes
+	Escalate  []Level       // by time
+}
+
+// Level is whom a question goes to when it has stood for a while without an answer.
+type Level struct {
+	After   time.Duration
+	By      []string // further roles that may answer
+	Channel string   // "" is the organisation's own
+	OnCall  string   // name of a rotation, "" for none
 }
 
 // Retry is how often a failed attempt is repeated where repeating may help and is safe.
@@ -115,8 +193,8 @@ func (p *Playbook) Subject(f *finding.Finding) string {
 	return strings.Join(about, " ")
 }
 
-// reads lists the kinds of entity that the arguments of the playbook's actions read from the finding.
-// What messages mention is not what a run is about.
+// reads lists the kinds of entity that the arguments of the playbook's actions and calls read from the
+// finding. What messages mention is not what a run is about.
 func (p *Playbook) reads() []entity.Kind {
 	var kinds []entity.Kind
 	note := func(path []string) {
@@ -128,9 +206,9 @@ func (p *Playbook) reads() []entity.Kind {
 			kinds = append(kinds, kind)
 		}
 	}
-	for _, step := range p.Steps {
-		if step.Use == "" || strings.HasPrefix(step.Use, "notify") {
-			continue
+	p.Walk(func(step *Step) {
+		if tells(step.Action) {
+			return
 		}
 		for _, arg := range step.With {
 			arg.Value.visit(func(t *expr.Template) {
@@ -139,8 +217,13 @@ func (p *Playbook) reads() []entity.Kind {
 				}
 			})
 		}
-	}
+	})
 	return kinds
+}
+
+// tells reports whether an action only tells people something.
+func tells(action string) bool {
+	return action == "notify" || strings.HasPrefix(action, "notify.") || strings.HasPrefix(action, "ticket.")
 }
 
 // Compute gives the step's arguments as values.
@@ -201,15 +284,14 @@ var DefaultRetry = Retry{Times: 4, Backoff: 250 * time.Millisecond} //nolint:goc
 
 // Asks gives who answers for a step that needs approval without a question of its own: the nearest
 // question before it says, or else the playbook's default.
-func (p *Playbook) Asks(stepID string) Approve {
-	asks := Approve{Otherwise: run.OtherwiseEscalate, Within: time.Hour}
-	for _, step := range p.Steps {
-		if step.ID == stepID {
-			break
-		}
-		if step.Approve != nil {
+func (p *Playbook) Asks(of *Step) Approve {
+	asks := Approve{Otherwise: run.OtherwiseEscalate, Within: time.Hour, Quorum: 1}
+	found := false
+	p.Walk(func(step *Step) {
+		found = found || step == of || step.ID == of.ID
+		if !found && step.Approve != nil {
 			asks = *step.Approve
 		}
-	}
+	})
 	return asks
 }

@@ -149,13 +149,13 @@ steps:
   - {id: again, approve: {by: [cloud_architect]}}
   - {id: third, use: x.y}
 `)
-	escalate := playbook.Approve{Within: time.Hour, Otherwise: run.OtherwiseEscalate}
-	analyst := playbook.Approve{By: []string{"incident_analyst"}, Within: 15 * time.Minute, Otherwise: run.OtherwiseDeny}
-	architect := playbook.Approve{By: []string{"cloud_architect"}, Otherwise: run.OtherwiseDeny}
+	escalate := playbook.Approve{Within: time.Hour, Otherwise: run.OtherwiseEscalate, Quorum: 1}
+	analyst := playbook.Approve{By: []string{"incident_analyst"}, Within: 15 * time.Minute, Otherwise: run.OtherwiseDeny, Quorum: 1}
+	architect := playbook.Approve{By: []string{"cloud_architect"}, Otherwise: run.OtherwiseDeny, Quorum: 1}
 	for id, want := range map[string]playbook.Approve{
 		"first": escalate, "ask": escalate, "second": analyst, "third": architect, "no such step": architect,
 	} {
-		if diff := cmp.Diff(want, p.Asks(id)); diff != "" {
+		if diff := cmp.Diff(want, p.Asks(&playbook.Step{ID: id})); diff != "" {
 			t.Errorf("%s: %s", id, diff)
 		}
 	}

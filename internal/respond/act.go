@@ -30,11 +30,11 @@ var errTimeout = fault.New(fault.Transient, "no answer within the step's timeout
 
 // act takes a step with an action: guardrails → plan → journal → approval → apply → verify → journal.
 func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbook.Step, state run.Step) (turn, error) {
-	ctx, span := s.tracer.Start(ctx, step.Use, trace.WithAttributes(attribute.String("step", step.ID)))
+	ctx, span := s.tracer.Start(ctx, step.Action, trace.WithAttributes(attribute.String("step", step.ID)))
 	defer span.End()
-	do, known := s.actions[step.Use]
+	do, known := s.actions[step.Action]
 	if !known {
-		return s.fail(ctx, step, state, fmt.Sprintf("no action is called %q in this installation", step.Use))
+		return s.fail(ctx, step, state, fmt.Sprintf("no action is called %q in this installation", step.Action))
 	}
 	if state.Started.IsZero() || state.State == run.Asked { // its patience begins when it can go on
 		state.Started = s.Now()
@@ -116,9 +116,9 @@ func (s *session) input(spec action.Spec, stepID string, values map[string]any) 
 func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) turn {
 	state.State, state.Outputs, state.Ended, state.Verified, state.Error = run.Done, change.Outputs, s.Now(), true, ""
 	s.note(state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
-		"action": step.Use, "target": change.Target, "outputs": change.Outputs,
+		"action": step.Action, "target": change.Target, "outputs": change.Outputs,
 	}))
-	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Use, State: run.Done, Took: state.Ended.Sub(state.Started)})
+	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Action, State: run.Done, Took: state.Ended.Sub(state.Started)})
 	return onward
 }
 
@@ -131,7 +131,7 @@ func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playb
 	}
 	verdict := guardrail.Check(question)
 	state.Change = &change
-	body := map[string]any{"action": step.Use, "change": change, "hash": change.Hash(), "guardrails": verdict}
+	body := map[string]any{"action": step.Action, "change": change, "hash": change.Hash(), "guardrails": verdict}
 	switch verdict.Outcome {
 	case guardrail.Pass:
 		state.State, state.Attempts, state.Error = run.Intended, state.Attempts+1, ""
@@ -187,7 +187,7 @@ func (s *session) withdraw(ctx context.Context, step *playbook.Step, state *run.
 	void.State = run.Undone
 	state.State, state.Change = "", nil
 	s.note(*state, s.entry(record.ActionEnded, record.System, step.ID, map[string]any{
-		"action": step.Use, "state": "moved", "differences": moved.Differences, "then": "planned again",
+		"action": step.Action, "state": "moved", "differences": moved.Differences, "then": "planned again",
 	}))
 	if !again {
 		s.added.Steps = append([]run.Step{void}, s.added.Steps...) // frees the budget; the state after it stays
@@ -204,9 +204,9 @@ func (s *session) applied(ctx context.Context, book *playbook.Playbook, do actio
 	_, state.Verified = do.(action.Verifier)
 	state.State, state.Ended, state.Error = run.Done, s.Now(), ""
 	s.note(state, s.entry(record.ActionEnded, record.System, step.ID, map[string]any{
-		"action": step.Use, "state": run.Done, "result": result, "verified": state.Verified, "hash": state.Change.Hash(),
+		"action": step.Action, "state": run.Done, "result": result, "verified": state.Verified, "hash": state.Change.Hash(),
 	}))
-	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Use, State: run.Done, Took: state.Ended.Sub(state.Started)})
+	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Action, State: run.Done, Took: state.Ended.Sub(state.Started)})
 	if do.Spec().Effect.Changes() {
 		s.mark().Contained = true
 	}

@@ -48,9 +48,9 @@ func (s *session) ask(ctx context.Context, book *playbook.Playbook, step *playbo
 	plans := s.ahead(ctx, book, step.ID, []run.Plan{first})
 	state.State, state.Error = run.Asked, ""
 	s.note(*state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
-		"action": step.Use, "change": change, "hash": first.Hash, "guardrails": verdict,
+		"action": step.Action, "change": change, "hash": first.Hash, "guardrails": verdict,
 	}))
-	return s.wait(ctx, step.ID, book.Asks(step.ID), plans)
+	return s.wait(ctx, step.ID, book.Asks(step), plans)
 }
 
 // ahead plans the changing steps after one, as far as that is possible now: up to the next question, or
@@ -62,7 +62,7 @@ func (s *session) ahead(ctx context.Context, book *playbook.Playbook, after stri
 		if step.Approve != nil {
 			break
 		}
-		do, known := s.actions[step.Use]
+		do, known := s.actions[step.Action]
 		if !known || !do.Spec().Effect.Changes() {
 			continue
 		}

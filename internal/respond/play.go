@@ -29,7 +29,7 @@ func (s *session) play(ctx context.Context) error {
 	}
 	for i := range book.Steps {
 		step := &book.Steps[i]
-		state := s.step(step.ID, i, step.Use)
+		state := s.step(step.ID, i, step.Action)
 		if over(state.State) {
 			continue
 		}

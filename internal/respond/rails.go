@@ -46,7 +46,7 @@ func (s *session) barred(ctx context.Context, step *playbook.Step, state run.Ste
 func (s *session) rails(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, error) {
 	question := guardrail.Question{
 		Now: s.Now(), Effect: effect, Change: change, Playbook: s.run.Playbook,
-		Autonomy: run.Least(s.run.Autonomy, s.Policy.Ceiling), Destroys: slices.Contains(book.Destroys, step.Use),
+		Autonomy: run.Least(s.run.Autonomy, s.Policy.Ceiling), Destroys: slices.Contains(book.Destroys, step.Action),
 	}
 	if !effect.Changes() {
 		return question, nil
