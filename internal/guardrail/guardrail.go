@@ -95,6 +95,7 @@ type Question struct {
 	Effect      action.Effect
 	Change      action.Change
 	Playbook    string
+	Called      []string     // the playbooks by which it was called, where the step is of another
 	Autonomy    run.Autonomy // of the playbook, bounded by the ceiling
 	Destroys    bool         // the playbook names this destroying action as allowed without a person
 	Approved    bool         // a person approved exactly this plan
@@ -185,14 +186,19 @@ func (p Protection) Covers(e entity.Entity, at action.Place, tags map[string]str
 }
 
 func frozenBy(q Question) []string {
+	return Frozen(q.Freezes, q.Now, q.Change.Account, append([]string{q.Playbook}, q.Called...)...)
+}
+
+// Frozen says by what changes in an account by playbooks are frozen at a time, nothing if they aren't.
+func Frozen(freezes []Freeze, now time.Time, account string, playbooks ...string) []string {
 	var reasons []string
-	for _, f := range q.Freezes {
-		if !f.Until.IsZero() && !q.Now.Before(f.Until) {
+	for _, f := range freezes {
+		if !f.Until.IsZero() && !now.Before(f.Until) {
 			continue
 		}
 		covered := f.Scope == Everything ||
-			f.Scope == OfAccount && f.Value == q.Change.Account ||
-			f.Scope == OfPlaybook && f.Value == q.Playbook
+			f.Scope == OfAccount && f.Value == account ||
+			f.Scope == OfPlaybook && slices.Contains(playbooks, f.Value)
 		if covered {
 			reasons = append(reasons, fmt.Sprintf("frozen by %s: %s", f.By, f.Reason))
 		}

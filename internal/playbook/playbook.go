@@ -230,7 +230,7 @@ func tells(action string) bool {
 func (s *Step) Compute(ctx context.Context, scope expr.Scope) (map[string]any, error) {
 	values := make(map[string]any, len(s.With))
 	for _, arg := range s.With {
-		value, err := arg.Value.compute(ctx, scope)
+		value, err := arg.Value.Compute(ctx, scope)
 		if err != nil {
 			return nil, fmt.Errorf("with.%s: %w", arg.Name, err)
 		}
@@ -239,14 +239,28 @@ func (s *Step) Compute(ctx context.Context, scope expr.Scope) (map[string]any, e
 	return values, nil
 }
 
-func (v Value) compute(ctx context.Context, scope expr.Scope) (any, error) {
+// Names gives the values that a step of kind set names.
+func (s *Step) Names(ctx context.Context, scope expr.Scope) (map[string]any, error) {
+	values := make(map[string]any, len(s.Set))
+	for _, arg := range s.Set {
+		value, err := arg.Value.Compute(ctx, scope)
+		if err != nil {
+			return nil, fmt.Errorf("set.%s: %w", arg.Name, err)
+		}
+		values[arg.Name] = value
+	}
+	return values, nil
+}
+
+// Compute gives the value, with what its templates come to.
+func (v Value) Compute(ctx context.Context, scope expr.Scope) (any, error) {
 	switch {
 	case v.Template != nil:
 		return v.Template.Value(ctx, scope)
 	case v.List != nil:
 		list := make([]any, 0, len(v.List))
 		for i, item := range v.List {
-			value, err := item.compute(ctx, scope)
+			value, err := item.Compute(ctx, scope)
 			if err != nil {
 				return nil, fmt.Errorf("[%d]: %w", i, err)
 			}
@@ -256,7 +270,7 @@ func (v Value) compute(ctx context.Context, scope expr.Scope) (any, error) {
 	case v.Map != nil:
 		object := make(map[string]any, len(v.Map))
 		for _, field := range v.Map {
-			value, err := field.Value.compute(ctx, scope)
+			value, err := field.Value.Compute(ctx, scope)
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", field.Name, err)
 			}

@@ -25,6 +25,7 @@ const (
 	ApprovalAsked     Kind = "approval.asked"
 	ApprovalDecided   Kind = "approval.decided"
 	ActionIntended    Kind = "action.intended" // written before the world is touched
+	ActionStarted     Kind = "action.started"  // elsewhere; its result is to come
 	ActionEnded       Kind = "action.ended"    // outcome and proof, or the error
 	UndoIntended      Kind = "undo.intended"
 	UndoEnded         Kind = "undo.ended"

@@ -29,8 +29,8 @@ const (
 var errTimeout = fault.New(fault.Transient, "no answer within the step's timeout")
 
 // act takes a step with an action: guardrails → plan → journal → approval → apply → verify → journal.
-func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbook.Step, state run.Step) (turn, error) {
-	ctx, span := s.tracer.Start(ctx, step.Action, trace.WithAttributes(attribute.String("step", step.ID)))
+func (s *session) act(ctx context.Context, f *frame, step *playbook.Step, state run.Step) (flow, error) {
+	ctx, span := s.tracer.Start(ctx, step.Action, trace.WithAttributes(attribute.String("step", state.ID)))
 	defer span.End()
 	do, known := s.actions[step.Action]
 	if !known {
@@ -39,25 +39,31 @@ func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbo
 	if state.Started.IsZero() || state.State == run.Asked { // its patience begins when it can go on
 		state.Started = s.Now()
 	}
+	if state.State == run.Awaited {
+		return s.result(ctx, do, step, state)
+	}
 	for attempt := 0; ; attempt++ {
 		resumed := state.State == run.Intended
 		if !resumed {
-			change, err := s.plan(ctx, do, step)
+			change, err := s.plan(ctx, f, do, step, state.ID)
 			if err != nil {
 				return s.notNow(ctx, step, state, fmt.Errorf("plan: %w", err))
 			}
 			if do.Spec().Effect == action.Read {
 				return s.learned(step, state, change), nil
 			}
-			next, err := s.gate(ctx, book, step, do.Spec().Effect, &state, change)
-			if err != nil || next != onward || state.State != run.Intended {
-				return next, err
+			got, err := s.gate(ctx, f, step, do.Spec().Effect, &state, change)
+			if err != nil || got.turn != onward || over(state.State) {
+				return got, err
+			}
+			if state.State != run.Intended { // it was let pass while it asked
+				continue
 			}
 		}
-		result, again, err := s.apply(ctx, book, do, step, *state.Change, resumed)
+		result, again, err := s.apply(ctx, f, do, step, *state.Change, resumed)
 		if moved, ok := errors.AsType[*action.Moved](err); ok && attempt < replans {
 			if err := s.withdraw(ctx, step, &state, moved, again); err != nil {
-				return ended, err
+				return flow{}, err
 			}
 			continue
 		}
@@ -69,25 +75,31 @@ func (s *session) act(ctx context.Context, book *playbook.Playbook, step *playbo
 		}
 		// Found as intended: it was an earlier attempt that changed it, whose outcome was lost.
 		result.Changed = result.Changed || again && !state.Change.Noop
-		return s.applied(ctx, book, do, step, state, result)
+		state.Result = &result
+		if _, later := do.(action.Awaiter); later && !state.Change.Noop {
+			return s.started(ctx, do, step, state)
+		}
+		return s.applied(ctx, do, step, state)
 	}
 }
 
 // plan computes the step's arguments and lets the action look at the world.
-func (s *session) plan(ctx context.Context, do action.Action, step *playbook.Step) (action.Change, error) {
-	values, err := step.Compute(ctx, s.scope())
+func (s *session) plan(ctx context.Context, f *frame, do action.Action, step *playbook.Step, id string) (action.Change, error) {
+	values, err := step.Compute(ctx, s.scope(f))
 	if err != nil {
 		return action.Change{}, fault.Wrap(fault.Invalid, err)
 	}
-	in, err := s.input(do.Spec(), step.ID, values)
+	in, err := s.input(do.Spec(), id, values)
 	if err != nil {
 		return action.Change{}, err
 	}
 	var change action.Change
 	err = s.patiently(ctx, do.Spec(), step, func(ctx context.Context) error {
+		var err error
 		change, err = do.Plan(ctx, in)
 		return err
 	})
+	change.Step = id
 	return change, err
 }
 
@@ -113,19 +125,19 @@ func (s *session) input(spec action.Spec, stepID string, values map[string]any) 
 }
 
 // learned ends a step that only reads.
-func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) turn {
+func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) flow {
 	state.State, state.Outputs, state.Ended, state.Verified, state.Error = run.Done, change.Outputs, s.Now(), true, ""
-	s.note(state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
+	s.note(state, s.entry(record.ActionPlanned, record.System, state.ID, map[string]any{
 		"action": step.Action, "target": change.Target, "outputs": change.Outputs,
 	}))
 	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Action, State: run.Done, Took: state.Ended.Sub(state.Started)})
-	return onward
+	return flow{}
 }
 
 // gate asks the guardrails about a plan and does as they say. Where it returns onward with the step
 // intended, the ledger says so and the change may be applied.
-func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, state *run.Step, change action.Change) (turn, error) {
-	question, caps, err := s.consider(ctx, book, step, effect, change)
+func (s *session) gate(ctx context.Context, f *frame, step *playbook.Step, effect action.Effect, state *run.Step, change action.Change) (flow, error) {
+	question, caps, err := s.consider(ctx, f, step, effect, change)
 	if err != nil {
 		return s.notNow(ctx, step, *state, err)
 	}
@@ -135,9 +147,9 @@ func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playb
 	switch verdict.Outcome {
 	case guardrail.Pass:
 		state.State, state.Attempts, state.Error = run.Intended, state.Attempts+1, ""
-		s.note(*state, s.entry(record.ActionIntended, record.System, step.ID, body))
+		s.note(*state, s.entry(record.ActionIntended, record.System, state.ID, body))
 		if effect.Changes() && !change.Noop {
-			s.added.Effects = append(s.added.Effects, s.effect(step, change))
+			s.added.Effects = append(s.added.Effects, s.effect(change))
 			s.added.Caps = append(s.added.Caps, caps...)
 		}
 		err := s.write(ctx)
@@ -146,29 +158,30 @@ func (s *session) gate(ctx context.Context, book *playbook.Playbook, step *playb
 			state.State, state.Started = "", time.Time{}
 			return s.hold(ctx, step, *state, reached.Error())
 		}
-		return onward, err
+		return flow{}, err
 	case guardrail.Plan:
 		state.State, state.Ended, state.Error = run.Planned, s.Now(), ""
-		s.note(*state, s.entry(record.ActionPlanned, record.System, step.ID, body))
-		return onward, s.write(ctx)
+		s.note(*state, s.entry(record.ActionPlanned, record.System, state.ID, body))
+		s.owing = true
+		return flow{}, nil
 	case guardrail.Ask:
-		return s.ask(ctx, book, step, state, change, verdict)
+		return s.ask(ctx, f, step, state, change, verdict)
 	case guardrail.Wait:
 		state.Started = time.Time{} // it is not the step that fails
 		return s.hold(ctx, step, *state, join(verdict.Reasons))
 	case guardrail.Block:
 	}
-	s.record(record.ActionPlanned, step.ID, body)
+	s.record(record.ActionPlanned, state.ID, body)
 	return s.stop(ctx, step, *state, run.Stopped, run.Blocked, join(verdict.Reasons))
 }
 
 // apply makes the change, again where trying again may help. A leg that takes up an intention again doesn't
 // know whether the change was made. Nor does it after an error: again tells of either.
-func (s *session) apply(ctx context.Context, book *playbook.Playbook, do action.Action, step *playbook.Step, change action.Change, resumed bool) (result action.Result, again bool, err error) {
+func (s *session) apply(ctx context.Context, f *frame, do action.Action, step *playbook.Step, change action.Change, resumed bool) (result action.Result, again bool, err error) {
 	tries := 0
 	err = s.patiently(ctx, do.Spec(), step, func(ctx context.Context) error {
 		if again = resumed || tries > 0; again {
-			if err := s.stillLet(ctx, book, step, do.Spec().Effect, change); err != nil {
+			if err := s.stillLet(ctx, f, step, do.Spec().Effect, change); err != nil {
 				return err
 			}
 		}
@@ -186,7 +199,7 @@ func (s *session) withdraw(ctx context.Context, step *playbook.Step, state *run.
 	void := *state
 	void.State = run.Undone
 	state.State, state.Change = "", nil
-	s.note(*state, s.entry(record.ActionEnded, record.System, step.ID, map[string]any{
+	s.note(*state, s.entry(record.ActionEnded, record.System, state.ID, map[string]any{
 		"action": step.Action, "state": "moved", "differences": moved.Differences, "then": "planned again",
 	}))
 	if !again {
@@ -196,25 +209,62 @@ func (s *session) withdraw(ctx context.Context, step *playbook.Step, state *run.
 }
 
 // applied proves the effect and journals the outcome.
-func (s *session) applied(ctx context.Context, book *playbook.Playbook, do action.Action, step *playbook.Step, state run.Step, result action.Result) (turn, error) {
-	state.Result, state.Outputs = &result, result.Outputs
+func (s *session) applied(ctx context.Context, do action.Action, step *playbook.Step, state run.Step) (flow, error) {
+	result := *state.Result
+	state.Outputs = result.Outputs
 	if err := s.verify(ctx, do, action.Applied{Change: *state.Change, Result: result}); err != nil {
-		return s.fail(ctx, step, state, fmt.Sprintf("applied, but it does not hold: %v", err))
+		if ctx.Err() != nil {
+			return flow{}, context.Cause(ctx)
+		}
+		return s.notHeld(ctx, step, state, err)
 	}
 	_, state.Verified = do.(action.Verifier)
 	state.State, state.Ended, state.Error = run.Done, s.Now(), ""
-	s.note(state, s.entry(record.ActionEnded, record.System, step.ID, map[string]any{
+	s.note(state, s.entry(record.ActionEnded, record.System, state.ID, map[string]any{
 		"action": step.Action, "state": run.Done, "result": result, "verified": state.Verified, "hash": state.Change.Hash(),
 	}))
 	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Action, State: run.Done, Took: state.Ended.Sub(state.Started)})
 	if do.Spec().Effect.Changes() {
 		s.mark().Contained = true
 	}
-	if book.Steps[len(book.Steps)-1].ID == step.ID { // one write less
-		final, reason := s.conclusion()
-		return onward, s.finish(ctx, final, reason)
+	if step.For > 0 && result.Changed {
+		s.takeBackLater(state, step.For)
 	}
-	return onward, s.write(ctx)
+	s.owing = true
+	return flow{}, nil
+}
+
+// notHeld ends a step whose change, read back, isn't there. People are told in any case: they believe it contained.
+func (s *session) notHeld(ctx context.Context, step *playbook.Step, state run.Step, cause error) (flow, error) {
+	why := fmt.Sprintf("applied, but it does not hold: %v", cause)
+	s.mark().Escalated = true
+	s.record(record.IncidentEscalated, state.ID, map[string]any{"why": why})
+	got, err := s.fail(ctx, step, state, why)
+	if err != nil || step.OnError == playbook.FailRun && len(step.Handler) == 0 {
+		return got, err // the run's end tells
+	}
+	if err := s.write(ctx); err != nil {
+		return got, err
+	}
+	s.announce(ctx, Notice{
+		Kind: "escalation", Title: fmt.Sprintf("Not contained: step %s of %s", state.ID, s.run.Playbook), Text: why,
+		Token: s.run.ID + "/" + state.ID,
+	})
+	return got, nil
+}
+
+// takeBackLater brings about the run that takes a step's change back after a time.
+func (s *session) takeBackLater(state run.Step, after time.Duration) {
+	back := run.Run{
+		ID: s.NewID(), Kind: run.Undo, Incident: s.run.Incident, Finding: s.run.Finding, Playbook: s.run.Playbook, Hash: s.run.Hash,
+		Subject: "take back " + s.run.ID + "/" + state.ID, Autonomy: run.Auto, State: run.Held, By: record.System,
+		Reason: fmt.Sprintf("takes %s back after %s", state.ID, after), Created: s.Now(), Updated: s.Now(), Wake: s.Now().Add(after),
+		Leg: 1, Undoes: &run.Undoing{Runs: []string{s.run.ID}, Step: state.ID, Timed: true},
+	}
+	s.added.Starts = append(s.added.Starts, back)
+	s.added.Records = append(s.added.Records, record.New(s.Now(), record.RunStarted, record.System, map[string]any{
+		"kind": run.Undo, "undoes": back.Undoes, "at": back.Wake,
+	}).About(s.run.Incident, back.ID, ""))
 }
 
 // verify reads the change back until it holds or its time to settle is over.
@@ -229,14 +279,14 @@ func (s *session) verify(ctx context.Context, do action.Action, applied action.A
 func (s *session) settle(ctx context.Context, spec action.Spec, proof func(context.Context) error) error {
 	deadline := s.Now().Add(orElse(spec.Settle, defaultSettle))
 	for attempt := 0; ; attempt++ {
-		err := withTimeout(ctx, orElse(spec.Timeout, defaultTimeout), proof)
+		err := s.away(func() error { return withTimeout(ctx, orElse(spec.Timeout, defaultTimeout), proof) })
 		if err == nil || ctx.Err() != nil || !s.Now().Before(deadline) {
 			return err
 		}
 		if _, notYet := errors.AsType[*action.NotHeld](err); !notYet && !fault.Is(err, fault.Transient) {
 			return err
 		}
-		if !pause(ctx, backoff(50*time.Millisecond, attempt, 2*time.Second)) {
+		if !s.pause(ctx, backoff(50*time.Millisecond, attempt, 2*time.Second)) {
 			return err
 		}
 	}
@@ -246,12 +296,12 @@ func (s *session) settle(ctx context.Context, spec action.Spec, proof func(conte
 func (s *session) patiently(ctx context.Context, spec action.Spec, step *playbook.Step, work func(context.Context) error) error {
 	timeout := orElse(step.Timeout, orElse(spec.Timeout, defaultTimeout))
 	for attempt := 0; ; attempt++ {
-		err := withTimeout(ctx, timeout, work)
+		err := s.away(func() error { return withTimeout(ctx, timeout, work) })
 		if err == nil || !fault.Is(err, fault.Transient) || attempt >= step.Retry.Times {
 			return err
 		}
 		s.Logger.WarnContext(ctx, "step will be tried again", "run", s.run.ID, "step", step.ID, "err", err.Error())
-		if !pause(ctx, backoff(step.Retry.Backoff, attempt, 30*time.Second)) {
+		if !s.pause(ctx, backoff(step.Retry.Backoff, attempt, 30*time.Second)) {
 			return err
 		}
 	}
@@ -259,9 +309,9 @@ func (s *session) patiently(ctx context.Context, spec action.Spec, step *playboo
 
 // notNow deals with an error of a step: a passing one is tried again later, for as long as the policy
 // gives; any other ends the step.
-func (s *session) notNow(ctx context.Context, step *playbook.Step, state run.Step, cause error) (turn, error) {
+func (s *session) notNow(ctx context.Context, step *playbook.Step, state run.Step, cause error) (flow, error) {
 	if ctx.Err() != nil {
-		return parked, context.Cause(ctx) // the process is ending; the leg is executed again
+		return flow{}, context.Cause(ctx) // the process is ending; the leg is executed again
 	}
 	if !fault.Is(cause, fault.Transient) || s.Now().Sub(state.Started) > s.Policy.GiveUp {
 		return s.fail(ctx, step, state, cause.Error())
@@ -270,20 +320,20 @@ func (s *session) notNow(ctx context.Context, step *playbook.Step, state run.Ste
 }
 
 // hold parks the run for a while, longer each time.
-func (s *session) hold(ctx context.Context, step *playbook.Step, state run.Step, why string) (turn, error) {
+func (s *session) hold(ctx context.Context, _ *playbook.Step, state run.Step, why string) (flow, error) {
 	state.Attempts++
 	if state.Error != why {
-		s.Logger.WarnContext(ctx, "run held", "run", s.run.ID, "step", step.ID, "reason", why)
+		s.Logger.WarnContext(ctx, "run held", "run", s.run.ID, "step", state.ID, "reason", why)
 	}
 	state.Error = why
 	s.note(state)
 	wake := s.Now().Add(backoff(5*time.Second, state.Attempts, 10*time.Minute))
-	return parked, s.park(ctx, run.Held, fmt.Sprintf("step %s: %s", step.ID, why), wake)
+	return s.park(run.Held, fmt.Sprintf("step %s: %s", state.ID, why), wake), nil
 }
 
-func (s *session) effect(step *playbook.Step, change action.Change) run.Effect {
+func (s *session) effect(change action.Change) run.Effect {
 	return run.Effect{
-		Time: s.Now(), Run: s.run.ID, Step: step.ID, Playbook: s.run.Playbook, Action: change.Action,
+		Time: s.Now(), Run: s.run.ID, Step: change.Step, Playbook: s.run.Playbook, Action: change.Action,
 		Account: change.Account, Region: change.Region, Kind: string(change.Target.Kind), Target: change.Target.Key(),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/record"
@@ -20,103 +21,87 @@ import (
 var defaultRoles = []string{"incident_analyst"} //nolint:gochecknoglobals // a constant list
 
 // question takes a step of the playbook that asks a person before what comes next.
-func (s *session) question(ctx context.Context, book *playbook.Playbook, step *playbook.Step, state run.Step) (turn, error) {
+func (s *session) question(ctx context.Context, f *frame, step *playbook.Step, state run.Step) (flow, error) {
 	if state.Started.IsZero() {
 		state.Started = s.Now()
 	}
-	answered := s.latest(step.ID)
-	if answered != nil && answered.Answer == run.Approved {
-		state.State, state.Ended, state.Outputs = run.Done, s.Now(), map[string]any{"by": answered.By, "reason": answered.Reason}
+	for {
+		answered := s.latest(state.ID)
+		if answered != nil && answered.Answer == run.Approved {
+			state.State, state.Ended, state.Outputs = run.Done, s.Now(), map[string]any{"by": answered.By, "reason": answered.Reason}
+			s.note(state)
+			return flow{}, nil
+		}
+		if f.autonomy == run.Observe || s.Policy.Ceiling == run.Observe {
+			state.State, state.Ended = run.Planned, s.Now()
+			s.note(state)
+			return flow{}, nil // nothing will be changed: there is nothing to ask
+		}
+		if s.deferring > 0 {
+			return flow{turn: asks}, nil
+		}
+		plans := s.ahead(ctx, f, state.ID, nil)
+		state.State = run.Asked
 		s.note(state)
-		return onward, nil
+		got, err := s.put(ctx, state.ID, *step.Approve, plans)
+		if err != nil || got.turn != onward {
+			return got, err
+		}
 	}
-	if s.run.Autonomy == run.Observe || s.Policy.Ceiling == run.Observe {
-		state.State, state.Ended = run.Planned, s.Now()
-		s.note(state)
-		return onward, nil // nothing will be changed: there is nothing to ask
-	}
-	plans := s.ahead(ctx, book, step.ID, nil)
-	state.State = run.Asked
-	s.note(state)
-	return s.wait(ctx, step.ID, *step.Approve, plans)
 }
 
 // ask puts a plan that the guardrails want approved before a person, together with the plans of the
-// steps after it, so that one answer covers what can be known now.
-func (s *session) ask(ctx context.Context, book *playbook.Playbook, step *playbook.Step, state *run.Step, change action.Change, verdict guardrail.Verdict) (turn, error) {
-	first := run.Plan{Step: step.ID, Change: change, Hash: change.Hash()}
-	plans := s.ahead(ctx, book, step.ID, []run.Plan{first})
+// steps after it, so that one answer covers what can be known now. It returns onward where the plan is approved
+// meanwhile: it is to be looked at again.
+func (s *session) ask(ctx context.Context, f *frame, step *playbook.Step, state *run.Step, change action.Change, verdict guardrail.Verdict) (flow, error) {
+	first := run.Plan{Step: state.ID, Change: change, Hash: change.Hash()}
 	state.State, state.Error = run.Asked, ""
-	s.note(*state, s.entry(record.ActionPlanned, record.System, step.ID, map[string]any{
+	if other := s.covering(first); other != nil {
+		s.note(*state)
+		return s.pending(ctx, *other)
+	}
+	if s.deferring > 0 {
+		return flow{turn: asks}, nil
+	}
+	plans := s.ahead(ctx, f, state.ID, []run.Plan{first})
+	s.note(*state, s.entry(record.ActionPlanned, record.System, state.ID, map[string]any{
 		"action": step.Action, "change": change, "hash": first.Hash, "guardrails": verdict,
 	}))
-	return s.wait(ctx, step.ID, book.Asks(step), plans)
+	return s.put(ctx, state.ID, f.book.Asks(step), plans)
 }
 
-// ahead plans the changing steps after one, as far as that is possible now: up to the next question, or
-// to a step that needs what isn't known yet.
-func (s *session) ahead(ctx context.Context, book *playbook.Playbook, after string, plans []run.Plan) []run.Plan {
-	at := slices.IndexFunc(book.Steps, func(st playbook.Step) bool { return st.ID == after })
-	for i := at + 1; i < len(book.Steps); i++ {
-		step := &book.Steps[i]
-		if step.Approve != nil {
-			break
+// covering gives the question of another step that is open and about this plan too.
+func (s *session) covering(plan run.Plan) *run.Approval {
+	for _, a := range s.journal.Approvals {
+		same := func(p run.Plan) bool { return p.Step == plan.Step && p.Hash == plan.Hash }
+		if a.Answer == run.Pending && a.Step != plan.Step && slices.ContainsFunc(a.Plans, same) {
+			return &a
 		}
-		do, known := s.actions[step.Action]
-		if !known || !do.Spec().Effect.Changes() {
-			continue
-		}
-		if step.If != nil {
-			holds, err := step.If.True(ctx, s.scope())
-			if err != nil {
-				break
-			}
-			if !holds {
-				continue
-			}
-		}
-		change, err := s.plan(ctx, do, step)
-		if err != nil {
-			break
-		}
-		plans = append(plans, run.Plan{Step: step.ID, Change: change, Hash: change.Hash()})
 	}
-	return plans
+	return nil
 }
 
-// wait parks the run until a person answers the question about these plans, or its time is over.
-func (s *session) wait(ctx context.Context, stepID string, who playbook.Approve, plans []run.Plan) (turn, error) {
+// put asks a person about plans, unless that is asked already, and parks the step.
+func (s *session) put(ctx context.Context, id string, who playbook.Approve, plans []run.Plan) (flow, error) {
 	hash := together(plans)
-	pending := s.latest(stepID)
-	if pending != nil {
-		switch pending.Answer {
-		case run.Pending:
-			if pending.Hash != hash {
-				s.supersede()
-				pending = nil
-			}
-		case run.Approved, run.Refused, run.Expired, run.Superseded: // those that said no ended the run
-			pending = nil
+	if open := s.latest(id); open != nil && open.Answer == run.Pending {
+		if open.Hash == hash {
+			return s.pending(ctx, *open)
 		}
+		s.supersedeOne(*open)
 	}
-	if pending != nil {
-		return s.await(ctx, *pending)
-	}
-	asked := s.put(stepID, who, plans, hash)
-	next, err := s.await(ctx, asked)
-	if err == nil && next == parked { // people are told when an answer can be taken
-		s.announce(ctx, Notice{
-			Kind: "approval", Approval: asked.ID, Title: "Approval needed: " + s.run.Playbook, Text: describe(plans), Token: asked.ID,
-		})
-	}
-	return next, err
+	asked := s.open(id, who, plans, hash)
+	s.notices = append(s.notices, Notice{
+		Kind: "approval", Approval: asked.ID, Title: "Approval needed: " + s.run.Playbook, Text: describe(plans), Token: asked.ID,
+	})
+	return s.pending(ctx, asked)
 }
 
-// put notes the question for the next write, which parks the run.
-func (s *session) put(stepID string, who playbook.Approve, plans []run.Plan, hash string) run.Approval {
+// open notes a new question for the write that parks the run.
+func (s *session) open(id string, who playbook.Approve, plans []run.Plan, hash string) run.Approval {
 	asked := run.Approval{
-		ID: s.NewID(), Run: s.run.ID, Incident: s.run.Incident, Step: stepID, Hash: hash, Plans: plans, Roles: who.By,
-		Asked: s.Now(), Otherwise: who.Otherwise, Answer: run.Pending,
+		ID: s.NewID(), Run: s.run.ID, Incident: s.run.Incident, Step: id, Hash: hash, Plans: plans, Roles: who.By,
+		Asked: s.Now(), Otherwise: who.Otherwise, Quorum: max(who.Quorum, 1), Barred: s.barredPeople(), Answer: run.Pending,
 	}
 	if len(asked.Roles) == 0 {
 		asked.Roles = defaultRoles
@@ -124,22 +109,48 @@ func (s *session) put(stepID string, who playbook.Approve, plans []run.Plan, has
 	if who.Within > 0 {
 		asked.Deadline = asked.Asked.Add(who.Within)
 	}
+	for _, level := range who.Escalate {
+		asked.Levels = append(asked.Levels, run.Level{
+			At: asked.Asked.Add(level.After), Roles: level.By, Channel: level.Channel, OnCall: level.OnCall,
+		})
+	}
 	s.answer(asked)
-	s.record(record.ApprovalAsked, stepID, map[string]any{
+	s.record(record.ApprovalAsked, id, map[string]any{
 		"approval": asked.ID, "hash": hash, "roles": asked.Roles, "deadline": asked.Deadline, "otherwise": asked.Otherwise,
-		"plans": plans,
+		"quorum": asked.Quorum, "barred": asked.Barred, "levels": asked.Levels, "plans": plans,
 	})
 	return asked
 }
 
-// await parks the run, or does what is to be done when nobody answered in time.
-func (s *session) await(ctx context.Context, asked run.Approval) (turn, error) {
-	if asked.Deadline.IsZero() || s.Now().Before(asked.Deadline) || asked.Escalated {
-		wake := asked.Deadline
-		if asked.Escalated {
-			wake = time.Time{}
+// barredPeople are those who may not answer: who started the run, and whom its finding names as having done it.
+// They would decide about what stops themselves.
+func (s *session) barredPeople() []string {
+	var barred []string
+	if s.run.By != record.System {
+		barred = append(barred, s.run.By)
+	}
+	for _, e := range s.journal.Finding.Entities {
+		if e.Part == entity.Actor && slices.Contains([]entity.Kind{entity.User, entity.Principal, entity.Session}, e.Kind) {
+			if name := shortName(e.ID); name != "" && !slices.Contains(barred, name) && len(barred) < mostBarred {
+				barred = append(barred, name)
+			}
 		}
-		return parked, s.park(ctx, run.Waiting, "waits for an answer of "+strings.Join(asked.Roles, ", "), wake)
+	}
+	return barred
+}
+
+// mostBarred bounds the names that a question keeps: whoever causes findings decides how many there are.
+const mostBarred = 100
+
+// shortName is what is last in the name of a principal: the user's, the session's.
+func shortName(id string) string { return id[strings.LastIndexAny(id, "/:")+1:] }
+
+// pending parks a step until its question is answered, tells more people when the question has stood for a while,
+// or does what is to be done when nobody answered in time.
+func (s *session) pending(ctx context.Context, asked run.Approval) (flow, error) {
+	s.escalate(&asked)
+	if asked.Deadline.IsZero() || s.Now().Before(asked.Deadline) || asked.Escalated {
+		return s.park(run.Waiting, "waits for an answer of "+strings.Join(asked.Roles, ", "), next(asked)), nil
 	}
 	otherwise := asked.Otherwise
 	if otherwise == run.OtherwiseProceed && s.Policy.Ceiling != run.Auto {
@@ -151,48 +162,87 @@ func (s *session) await(ctx context.Context, asked run.Approval) (turn, error) {
 		s.answer(asked)
 		s.mark().Escalated = true
 		s.record(record.IncidentEscalated, asked.Step, map[string]any{"approval": asked.ID, "why": "nobody answered in time"})
-		if err := s.write(ctx); err != nil {
-			return ended, err
-		}
-		s.announce(ctx, Notice{
+		s.notices = append(s.notices, Notice{
 			Kind: "escalation", Approval: asked.ID, Title: "Nobody answered: " + s.run.Playbook,
 			Text: describe(asked.Plans), Token: asked.ID + "-escalated",
 		})
-		return s.await(ctx, asked)
+		return s.park(run.Waiting, "waits for an answer of "+strings.Join(asked.Roles, ", "), next(asked)), nil
 	case run.OtherwiseProceed:
 		asked.Answer, asked.By, asked.Decided = run.Approved, record.System, s.Now()
 		asked.Reason = "nobody answered in time and the playbook says to go on"
 		s.decided(asked)
-		s.run.Leg++ // the next leg finds the answer
-		if err := s.park(ctx, run.Ready, "", time.Time{}); err != nil {
-			return ended, err
-		}
-		return parked, s.starter.Start(ctx, s.run.ID, s.run.Leg, s.run.Fence)
+		return flow{}, s.write(ctx)
 	case run.OtherwiseDeny:
 	}
 	asked.Answer, asked.Decided = run.Expired, s.Now()
 	s.decided(asked)
-	return ended, s.refuse(ctx, asked.Step, "nobody answered in time")
+	return s.refuse(asked.Step, "nobody answered in time"), nil
 }
 
-func (s *session) refuse(ctx context.Context, stepID, why string) error {
+// escalate takes a question to the levels whose time has come.
+func (s *session) escalate(asked *run.Approval) {
+	for asked.Level < len(asked.Levels) && !s.Now().Before(asked.Levels[asked.Level].At) {
+		level := asked.Levels[asked.Level]
+		asked.Level++
+		for _, role := range level.Roles {
+			if !slices.Contains(asked.Roles, role) {
+				asked.Roles = append(slices.Clone(asked.Roles), role)
+			}
+		}
+		notice := Notice{
+			Kind: "escalation", Approval: asked.ID, Title: "Still no answer: " + s.run.Playbook, Text: describe(asked.Plans),
+			Token: fmt.Sprintf("%s-level-%d", asked.ID, asked.Level),
+		}
+		if level.Channel != "" {
+			notice.Channels = []string{level.Channel}
+		}
+		if level.OnCall != "" {
+			notice.OnCall = []string{level.OnCall}
+		}
+		s.notices = append(s.notices, notice)
+		s.answer(*asked)
+		s.record(record.IncidentEscalated, asked.Step, map[string]any{
+			"approval": asked.ID, "why": "no answer yet", "level": asked.Level, "to": level,
+		})
+		s.mark().Escalated = true
+	}
+}
+
+// next is when a question is to be looked at again; zero for not by time.
+func next(asked run.Approval) time.Time {
+	wake := asked.Deadline
+	if asked.Escalated {
+		wake = time.Time{}
+	}
+	if asked.Level < len(asked.Levels) && (wake.IsZero() || asked.Levels[asked.Level].At.Before(wake)) {
+		wake = asked.Levels[asked.Level].At
+	}
+	return wake
+}
+
+// refuse ends a step, and with it the run, by a person's no.
+func (s *session) refuse(id, why string) flow {
 	for _, step := range s.journal.Steps {
-		if step.ID == stepID {
-			step.State, step.Error, step.Ended = run.Stopped, why, s.Now()
+		if step.Run == s.run.ID && step.ID == id {
+			step.State, step.Ends, step.Error, step.Ended = run.Stopped, run.Denied, why, s.Now()
 			s.note(step)
 		}
 	}
-	return s.finish(ctx, run.Denied, why)
+	return flow{turn: ended, ends: run.Denied, why: why}
 }
 
 // supersede withdraws the questions still open: what they ask is no longer so.
 func (s *session) supersede() {
 	for _, a := range s.journal.Approvals {
 		if a.Answer == run.Pending {
-			a.Answer, a.Decided, a.Reason = run.Superseded, s.Now(), "the plan changed, or the run ended, before an answer came"
-			s.decided(a)
+			s.supersedeOne(a)
 		}
 	}
+}
+
+func (s *session) supersedeOne(a run.Approval) {
+	a.Answer, a.Decided, a.Reason = run.Superseded, s.Now(), "the plan changed, or the run ended, before an answer came"
+	s.decided(a)
 }
 
 func (s *session) decided(a run.Approval) {

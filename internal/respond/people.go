@@ -31,9 +31,11 @@ type Answer struct {
 	By       string
 	Roles    []string
 	Reason   string
+	// Via is the way it came, where that counts once: a link. "" otherwise.
+	Via string
 }
 
-// Decide takes a person's answer and lets the run go on at once.
+// Decide takes a person's answer and lets the run go on at once; a yes that isn't the last one needed is kept.
 func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval, error) {
 	asked, err := desk.Approval(ctx, a.Approval)
 	if err != nil {
@@ -49,7 +51,9 @@ func (r *Runner) Decide(ctx context.Context, desk Desk, a Answer) (run.Approval,
 	if err != nil {
 		return asked, err
 	}
-	r.start(ctx, next)
+	if asked.Answer != run.Pending {
+		r.start(ctx, next)
+	}
 	return asked, nil
 }
 
@@ -76,20 +80,41 @@ func (r *Runner) answer(ctx context.Context, asked run.Approval, a Answer) (run.
 	if err := answerable(asked, a); err != nil {
 		return run.Run{}, asked, err
 	}
-	asked.Answer, asked.By, asked.Reason, asked.Decided = run.Refused, a.By, a.Reason, r.Now()
-	if a.Yes {
-		asked.Answer = run.Approved
-	}
 	next := journal.Run
 	if !parkedAt(next.State) {
 		return next, asked, notWaiting(next)
 	}
-	next.State, next.Reason, next.Wake, next.Updated = run.Ready, "", time.Time{}, r.Now()
-	next.Leg++
+	next.Updated = r.Now()
+	if r.vote(&asked, a); asked.Answer != run.Pending {
+		next.State, next.Reason, next.Wake = run.Ready, "", time.Time{}
+		next.Leg++
+	}
 	decided := record.New(r.Now(), record.ApprovalDecided, a.By, map[string]any{
 		"approval": asked.ID, "hash": asked.Hash, "answer": asked.Answer, "reason": a.Reason,
+		"yes": a.Yes, "votes": len(asked.Votes), "quorum": asked.Quorum,
 	}).About(asked.Incident, asked.Run, asked.Step)
 	return next, asked, r.Journal.Write(ctx, run.Entry{Run: next, Approvals: []run.Approval{asked}, Records: []record.Record{decided}})
+}
+
+// vote adds an answer to a question: a no decides it, so does the last yes that it needs.
+func (r *Runner) vote(asked *run.Approval, a Answer) {
+	if a.Yes {
+		asked.Votes = append(slices.Clone(asked.Votes), run.Vote{By: a.By, Reason: a.Reason, Via: a.Via, At: r.Now()})
+		if len(asked.Votes) < asked.Quorum {
+			return
+		}
+	}
+	asked.Answer, asked.By, asked.Reason, asked.Decided = run.Refused, a.By, a.Reason, r.Now()
+	if a.Yes {
+		asked.Answer = run.Approved
+	}
+	if len(asked.Votes) > 1 && a.Yes {
+		names := make([]string, 0, len(asked.Votes))
+		for _, vote := range asked.Votes {
+			names = append(names, vote.By)
+		}
+		asked.By = strings.Join(names, ", ")
+	}
 }
 
 // parkedRun waits for a run that is just about to wait for an answer.
@@ -119,6 +144,14 @@ func answerable(asked run.Approval, a Answer) error {
 	if a.Hash != "" && a.Hash != asked.Hash {
 		return fault.New(fault.Conflict, "the plan is not the one you saw; look again")
 	}
+	if barred(asked.Barred, a.By) {
+		return fault.New(fault.Denied, "%s brought this question about and can't answer it; somebody else has to", a.By)
+	}
+	for _, vote := range asked.Votes {
+		if a.Yes && (strings.EqualFold(vote.By, a.By) || a.Via != "" && vote.Via == a.Via) {
+			return fault.New(fault.Conflict, "%s has said yes already; %d different people have to", a.By, asked.Quorum)
+		}
+	}
 	if slices.Contains(a.Roles, "admin") {
 		return nil
 	}
@@ -128,6 +161,15 @@ func answerable(asked run.Approval, a Answer) error {
 		}
 	}
 	return fault.New(fault.Denied, "this question is for %s", strings.Join(asked.Roles, ", "))
+}
+
+// barred reports whether a name is one of those that may not answer. One may be written as an address.
+func barred(names []string, who string) bool {
+	local, _, _ := strings.Cut(who, "@")
+	return slices.ContainsFunc(names, func(name string) bool {
+		other, _, _ := strings.Cut(name, "@")
+		return strings.EqualFold(name, who) || strings.EqualFold(other, local)
+	})
 }
 
 // Undo starts a run that takes back what other runs applied: one step, whole runs, or all of an incident.

@@ -21,8 +21,10 @@ func (b *barredError) Error() string { return join(b.verdict.Reasons) }
 
 // stillLet asks the guardrails again about a change that was intended before: somebody may have frozen or
 // protected its target meanwhile. What it spends is spent, and who had to say yes has.
-func (s *session) stillLet(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) error {
-	question, err := s.rails(ctx, book, step, effect, change)
+//
+// It is asked while other branches work on the session, and reads of it what doesn't change.
+func (s *session) stillLet(ctx context.Context, f *frame, step *playbook.Step, effect action.Effect, change action.Change) error {
+	question, err := s.rails(ctx, f, step, effect, change)
 	if err != nil {
 		return err
 	}
@@ -34,7 +36,7 @@ func (s *session) stillLet(ctx context.Context, book *playbook.Playbook, step *p
 }
 
 // barred holds a step for as long as its change is frozen, and ends it where it will not be let at all.
-func (s *session) barred(ctx context.Context, step *playbook.Step, state run.Step, verdict guardrail.Verdict) (turn, error) {
+func (s *session) barred(ctx context.Context, step *playbook.Step, state run.Step, verdict guardrail.Verdict) (flow, error) {
 	if verdict.Outcome == guardrail.Wait {
 		state.Started = time.Time{}
 		return s.hold(ctx, step, state, join(verdict.Reasons))
@@ -43,10 +45,10 @@ func (s *session) barred(ctx context.Context, step *playbook.Step, state run.Ste
 }
 
 // rails gathers what the guardrails look at for one plan, but for budgets and answers.
-func (s *session) rails(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, error) {
+func (s *session) rails(ctx context.Context, f *frame, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, error) {
 	question := guardrail.Question{
-		Now: s.Now(), Effect: effect, Change: change, Playbook: s.run.Playbook,
-		Autonomy: run.Least(s.run.Autonomy, s.Policy.Ceiling), Destroys: slices.Contains(book.Destroys, step.Action),
+		Now: s.Now(), Effect: effect, Change: change, Playbook: s.run.Playbook, Called: f.callers(),
+		Autonomy: run.Least(f.autonomy, s.Policy.Ceiling), Destroys: f.destroys(step.Action),
 	}
 	if !effect.Changes() {
 		return question, nil
@@ -60,28 +62,37 @@ func (s *session) rails(ctx context.Context, book *playbook.Playbook, step *play
 }
 
 // consider gathers all that the guardrails look at for one plan, as it is now.
-func (s *session) consider(ctx context.Context, book *playbook.Playbook, step *playbook.Step, effect action.Effect, change action.Change) (guardrail.Question, []run.Cap, error) {
-	question, err := s.rails(ctx, book, step, effect, change)
-	if err != nil || !effect.Changes() {
-		return question, nil, err
-	}
-	caps, err := s.caps(ctx, book, change)
-	if err != nil {
-		return question, nil, err
-	}
-	for _, c := range caps {
-		used, err := s.Rails.Used(ctx, c)
-		if err != nil {
-			return question, nil, err
+func (s *session) consider(ctx context.Context, f *frame, step *playbook.Step, effect action.Effect, change action.Change) (question guardrail.Question, caps []run.Cap, err error) {
+	err = s.away(func() error {
+		var err error
+		question, err = s.rails(ctx, f, step, effect, change)
+		if err != nil || !effect.Changes() {
+			return err
 		}
-		question.Budgets = append(question.Budgets, guardrail.Budget{Name: c.Name, Used: used, Most: c.Most})
+		if caps, err = s.caps(ctx, f, change); err != nil {
+			return err
+		}
+		for _, c := range caps {
+			used, err := s.Rails.Used(ctx, c)
+			if err != nil {
+				return err //nolint:wrapcheck // the store's errors say what failed
+			}
+			question.Budgets = append(question.Budgets, guardrail.Budget{Name: c.Name, Used: used, Most: c.Most})
+		}
+		return nil
+	})
+	if err == nil && effect.Changes() {
+		question.Approved, question.Voided = s.approved(change.Step, change.Hash())
 	}
-	question.Approved, question.Voided = s.approved(step.ID, change.Hash())
-	return question, caps, nil
+	return question, caps, err
 }
 
 // caps are the limits that apply to a change: the playbook's own and the organisation's.
-func (s *session) caps(ctx context.Context, book *playbook.Playbook, change action.Change) ([]run.Cap, error) {
+func (s *session) caps(ctx context.Context, f *frame, change action.Change) ([]run.Cap, error) {
+	for f.caller != nil { // the limits are those of the run's own playbook
+		f = f.caller
+	}
+	book := f.book
 	caps := s.capsOf("playbook "+s.run.Playbook, s.run.Playbook, book.Limits, change)
 	caps = append(caps, s.capsOf("organisation", "", s.Policy.Limits, change)...)
 	percent := s.Policy.Limits.Percent

@@ -20,6 +20,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/playbook"
@@ -58,7 +59,9 @@ type Announcer interface {
 
 // Notice is what people are told outside of a playbook's own messages.
 type Notice struct {
-	Kind     string // approval, escalation
+	Kind     string   // approval, escalation
+	Channels []string // by name; none is the organisation's own
+	OnCall   []string // rotations whose people it goes to
 	Incident string
 	Run      string
 	Approval string
@@ -167,7 +170,9 @@ func (r *Runner) advance(ctx context.Context, runID string, leg int64) error {
 	ctx, span := r.tracer.Start(ctx, "respond", trace.WithAttributes(
 		attribute.String("run", runID), attribute.String("playbook", journal.Run.Playbook)))
 	defer span.End()
-	s := &session{Runner: r, journal: journal, run: journal.Run}
+	s := &session{Runner: r, journal: journal, run: journal.Run, finding: expr.ViewFinding(&journal.Finding)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.run.Kind == run.Undo {
 		return s.takeBack(ctx)
 	}
@@ -209,22 +214,51 @@ func (r *Runner) playbook(j run.Journal) (*playbook.Playbook, error) {
 }
 
 // session is one leg being executed: the journal as it is, and what is to be added to it at the next write.
+//
+// Whoever works on it holds mu: branches that are carried out at once take turns, and let go of it (away) while
+// they wait for the world.
 type session struct {
 	*Runner
+	mu      sync.Mutex
 	journal run.Journal
 	run     run.Run
+	finding map[string]any // as expressions see it
 	added   run.Entry
+
+	owing     bool      // an outcome is noted that must be written before anything else is done
+	deferring int       // branches are under way at once; what has to ask comes back for it
+	waits     []waiting // what the run will wait for
+	notices   []Notice  // what people are told once the run waits
+}
+
+// away lets the other branches work on the session for as long as work takes. It must not touch it.
+func (s *session) away(work func() error) error {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	return work()
+}
+
+// pause waits, or returns false when ctx ends first.
+func (s *session) pause(ctx context.Context, d time.Duration) bool {
+	return s.away(func() error {
+		if !pause(ctx, d) {
+			return context.Cause(ctx)
+		}
+		return nil
+	}) == nil
 }
 
 // note adds a step's state to the next write.
 func (s *session) note(step run.Step, records ...record.Record) {
 	for i, known := range s.journal.Steps {
 		if known.Run == step.Run && known.ID == step.ID {
+			step.Order = known.Order // it was begun then
 			s.journal.Steps[i] = step
 			s.keep(step, records)
 			return
 		}
 	}
+	step.Order = len(s.journal.Steps)
 	s.journal.Steps = append(s.journal.Steps, step)
 	s.keep(step, records)
 }
@@ -241,13 +275,13 @@ func (s *session) keep(step run.Step, records []record.Record) {
 }
 
 // step gives a step's state, fresh if it has none.
-func (s *session) step(id string, order int, name string) run.Step {
+func (s *session) step(id string, of *playbook.Step) run.Step {
 	for _, known := range s.journal.Steps {
 		if known.Run == s.run.ID && known.ID == id {
 			return known
 		}
 	}
-	return run.Step{Run: s.run.ID, ID: id, Order: order, Action: name}
+	return run.Step{Run: s.run.ID, ID: id, Does: string(of.Does), Action: of.Action}
 }
 
 // write makes everything noted durable.
@@ -262,7 +296,7 @@ func (s *session) write(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write journal: %w", err)
 	}
-	s.added = run.Entry{}
+	s.added, s.owing = run.Entry{}, false
 	return nil
 }
 
@@ -288,12 +322,6 @@ func (s *session) finish(ctx context.Context, state run.State, reason string) er
 	return nil
 }
 
-// park leaves the run to wait until wake or until somebody does something about it.
-func (s *session) park(ctx context.Context, state run.State, reason string, wake time.Time) error {
-	s.run.State, s.run.Reason, s.run.Wake = state, reason, wake
-	return s.write(ctx)
-}
-
 func (s *session) record(kind record.Kind, step string, body any) {
 	s.added.Records = append(s.added.Records, s.entry(kind, record.System, step, body))
 }
@@ -315,7 +343,7 @@ func (s *session) announce(ctx context.Context, n Notice) {
 		return
 	}
 	n.Incident, n.Run = s.run.Incident, s.run.ID
-	if err := s.Announcer.Announce(ctx, n); err != nil {
+	if err := s.away(func() error { return s.Announcer.Announce(ctx, n) }); err != nil {
 		s.Logger.ErrorContext(ctx, "notice not delivered", "run", s.run.ID, "kind", n.Kind, "err", err.Error())
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/run"
@@ -15,7 +17,11 @@ import (
 
 // takeBack undoes what other runs applied, the last change first, each from what its plan saw.
 func (s *session) takeBack(ctx context.Context) error {
-	order := 0
+	if s.run.Undoes.Timed {
+		if frozen, err := s.thaw(ctx); err != nil || frozen {
+			return err
+		}
+	}
 	for _, target := range s.run.Undoes.Runs {
 		other, err := s.Journal.Load(ctx, target)
 		if err != nil {
@@ -25,13 +31,18 @@ func (s *session) takeBack(ctx context.Context) error {
 			if !s.undoable(done) {
 				continue
 			}
-			state := s.step(target+"/"+done.ID, order, done.Action)
-			order++
+			state := s.step(target+"/"+done.ID, &playbook.Step{Action: done.Action, Does: playbook.Use})
 			if over(state.State) {
 				continue
 			}
-			next, err := s.undo(ctx, done, state)
-			if err != nil || next != onward {
+			got, err := s.undo(ctx, done, state)
+			if err != nil {
+				return err
+			}
+			if got.turn == parked {
+				return s.rest(ctx)
+			}
+			if err := s.settleDebt(ctx); err != nil {
 				return err
 			}
 		}
@@ -61,12 +72,12 @@ func (s *session) undoable(done run.Step) bool {
 		return false
 	}
 	changed := done.State == run.Done && done.Result != nil && done.Result.Changed
-	perhaps := done.State == run.Intended || done.State == run.Broken
-	return changed || perhaps || done.State == run.Undone && s.step(done.Run+"/"+done.ID, 0, "").State != ""
+	perhaps := done.State == run.Intended || done.State == run.Awaited || done.State == run.Broken
+	return changed || perhaps || done.State == run.Undone && s.step(done.Run+"/"+done.ID, &playbook.Step{}).State != ""
 }
 
 // undo takes one change back: look for drift, journal the intention, restore, prove, journal.
-func (s *session) undo(ctx context.Context, done, state run.Step) (turn, error) {
+func (s *session) undo(ctx context.Context, done, state run.Step) (flow, error) {
 	if state.Started.IsZero() {
 		state.Started = s.Now()
 	}
@@ -95,7 +106,7 @@ func (s *session) undo(ctx context.Context, done, state run.Step) (turn, error) 
 			"action": done.Action, "target": done.Change.Target, "to": done.Change.Before, "force": s.run.Undoes.Force, "drift": drift,
 		}))
 		if err := s.write(ctx); err != nil {
-			return ended, err
+			return flow{}, err
 		}
 	}
 	result, again, err := s.restore(ctx, do, spec, step, applied, again)
@@ -117,7 +128,26 @@ func (s *session) undo(ctx context.Context, done, state run.Step) (turn, error) 
 	}))
 	s.keep(done, nil)
 	s.Observe(Outcome{Playbook: s.run.Playbook, Action: done.Action, State: run.Undone, Took: state.Ended.Sub(state.Started)})
-	return onward, s.write(ctx)
+	return flow{}, s.write(ctx)
+}
+
+// thaw holds a timed undo for as long as changes are frozen: nobody asks for it now, unlike for other undos.
+func (s *session) thaw(ctx context.Context) (bool, error) {
+	var freezes []guardrail.Freeze
+	err := s.away(func() error {
+		var err error
+		freezes, err = s.Rails.Freezes(ctx)
+		return err //nolint:wrapcheck // the store's errors say what failed
+	})
+	if err != nil {
+		return false, err
+	}
+	frozen := guardrail.Frozen(freezes, s.Now(), s.journal.Finding.Account, s.run.Playbook)
+	if len(frozen) == 0 {
+		return false, nil
+	}
+	s.park(run.Held, join(frozen), s.Now().Add(time.Minute))
+	return true, s.rest(ctx)
 }
 
 // restore calls Undo, again where trying again may help. An earlier attempt may have come to something where

@@ -66,7 +66,7 @@ type State string
 // The states. Ready, Waiting and Held go on; the others are final.
 const (
 	Ready     State = "ready"     // a node should advance it now
-	Waiting   State = "waiting"   // a person was asked
+	Waiting   State = "waiting"   // for a person's answer, a time, a condition or a result
 	Held      State = "held"      // to be tried again at Wake: frozen, throttled, over a limit
 	Succeeded State = "succeeded" // every step done and verified, or skipped by its condition
 	Observed  State = "observed"  // planned to the end; autonomy allows no more
@@ -114,6 +114,7 @@ type Undoing struct {
 	Runs  []string `json:"runs"`
 	Step  string   `json:"step,omitempty"`  // only this step, of a single run
 	Force bool     `json:"force,omitempty"` // even where somebody changed the resource since
+	Timed bool     `json:"timed,omitempty"` // the playbook said for how long; nobody asked for it now
 }
 
 // StepState is where a step stands.
@@ -123,6 +124,8 @@ type StepState string
 const (
 	Asked    StepState = "asked"    // a person was asked about its plan
 	Planned  StepState = "planned"  // its plan is all there is: autonomy allows no more
+	Begun    StepState = "begun"    // steps within it, or a wait, are under way
+	Awaited  StepState = "awaited"  // started elsewhere; its result is to come
 	Intended StepState = "intended" // the ledger says it will be applied; it may or may not have been
 	Done     StepState = "done"     // applied and verified, or a read
 	Skipped  StepState = "skipped"  // its condition was false
@@ -133,11 +136,16 @@ const (
 
 // Step is one step of a run.
 type Step struct {
-	Run      string         `json:"run"`
-	ID       string         `json:"id"`    // as in the playbook, or "step-3"
-	Order    int            `json:"order"` // 0-based position
-	Action   string         `json:"action"`
-	State    StepState      `json:"state"`
+	Run string `json:"run"`
+	// ID is the step's in the playbook, or "step-3"; in a turn of a loop "each[2]/disable", in a called
+	// playbook "contain/disable".
+	ID     string    `json:"id"`
+	Order  int       `json:"order"`          // 0-based position: when it was begun
+	Does   string    `json:"does,omitempty"` // what kind of step it is, as in the playbook: use, foreach, approve...
+	Action string    `json:"action"`         // "" where it uses none
+	State  StepState `json:"state"`
+	// Ends is how the run ends by this step, unless the playbook goes on without it.
+	Ends     State          `json:"ends,omitempty"`
 	Change   *action.Change `json:"change,omitempty"`
 	Result   *action.Result `json:"result,omitempty"`
 	Outputs  map[string]any `json:"outputs,omitempty"`
@@ -183,10 +191,34 @@ type Approval struct {
 	Deadline  time.Time `json:"deadline,omitzero"`
 	Otherwise Otherwise `json:"otherwise"`
 	Escalated bool      `json:"escalated,omitempty"`
-	Answer    Answer    `json:"answer"`
-	By        string    `json:"by,omitempty"`
-	Reason    string    `json:"reason,omitempty"`
-	Decided   time.Time `json:"decided,omitzero"`
+	// Levels are whom it goes to by time; Level is how many of them it went to.
+	Levels []Level `json:"levels,omitempty"`
+	Level  int     `json:"level,omitempty"`
+	// Quorum is how many different people must say yes; Votes are those who have.
+	Quorum int    `json:"quorum,omitempty"`
+	Votes  []Vote `json:"votes,omitempty"`
+	// Barred may not answer: who started the run, and whom its finding names as having done it.
+	Barred  []string  `json:"barred,omitempty"`
+	Answer  Answer    `json:"answer"`
+	By      string    `json:"by,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	Decided time.Time `json:"decided,omitzero"`
+}
+
+// Vote is one person's yes to a question that needs several.
+type Vote struct {
+	By     string    `json:"by"`
+	Reason string    `json:"reason,omitempty"`
+	Via    string    `json:"via,omitempty"` // the way it came: "" by the API, or such as a link, which counts once
+	At     time.Time `json:"at"`
+}
+
+// Level is whom a question goes to when it has stood for a while.
+type Level struct {
+	At      time.Time `json:"at"`
+	Roles   []string  `json:"roles,omitempty"` // further ones that may answer
+	Channel string    `json:"channel,omitempty"`
+	OnCall  string    `json:"on_call,omitempty"` // name of a rotation
 }
 
 // Plan is the plan of one step within a question.
@@ -216,7 +248,9 @@ type Entry struct {
 	Effects []Effect
 	// Caps are checked in the same transaction, before Effects are added: where one is used up, nothing
 	// is written and the error is a *CapReached.
-	Caps     []Cap
+	Caps []Cap
+	// Starts are runs that this moment brings about, such as one that takes a change back after a time.
+	Starts   []Run
 	Incident *IncidentMark
 	Records  []record.Record
 }

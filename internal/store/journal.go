@@ -115,6 +115,11 @@ func (tx *Tx) write(ctx context.Context, e run.Entry) error {
 			return err
 		}
 	}
+	for _, other := range e.Starts {
+		if _, err := tx.insertRun(ctx, other); err != nil {
+			return err
+		}
+	}
 	if e.Incident != nil {
 		if err := tx.mark(ctx, *e.Incident, e.Run); err != nil {
 			return err
