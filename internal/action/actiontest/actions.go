@@ -20,7 +20,7 @@ const (
 
 // Actions gives the world's actions.
 func (w *World) Actions() []action.Action {
-	return []action.Action{&setting{w.set(), w}, &breaking{w}, &reading{w}, &telling{w}}
+	return []action.Action{&setting{w.set(), w}, &breaking{w}, &reading{w}, &telling{w}, &ordering{w}}
 }
 
 func (w *World) set() *action.Setting[string] {

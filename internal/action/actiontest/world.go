@@ -22,6 +22,7 @@ type World struct {
 	written []Written
 	calls   []Call
 	hooks   []*hooked
+	orders  []*order
 }
 
 type place struct{ account, name string }
