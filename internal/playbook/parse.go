@@ -211,7 +211,7 @@ func (r *reader) condition(path, text string) *expr.Expr {
 	}
 	compiled, err := expr.CompileBool(text)
 	if err != nil {
-		r.fail(path, "%v", err)
+		r.fail(path, "%v", explained(err))
 	}
 	return compiled
 }
@@ -223,7 +223,7 @@ func (r *reader) expression(path, text string) *expr.Expr {
 	}
 	compiled, err := expr.Compile(text)
 	if err != nil {
-		r.fail(path, "%v", err)
+		r.fail(path, "%v", explained(err))
 	}
 	return compiled
 }
@@ -241,8 +241,11 @@ func (r *reader) value(path string, v any) Value {
 	case string:
 		template, err := expr.CompileTemplate(value)
 		if err != nil {
-			r.fail(path, "%v", err)
+			r.fail(path, "%v", explained(err))
 			return Value{}
+		}
+		if credential.MatchString(value) {
+			r.fail(path, "this looks like a secret, which everybody would see; put it into the configuration, and name the channel or endpoint")
 		}
 		if template.Constant() {
 			return Value{Constant: value}

@@ -74,7 +74,10 @@ func read(file string, text []byte) (*playbook.Playbook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return p, playbook.Check(p, playbook.Installation{Actions: specs(), Roles: roles})
+	if err := playbook.Link([]*playbook.Playbook{p}); err != nil {
+		return nil, err
+	}
+	return p, playbook.Check(p, playbook.Installation{Actions: specs(), Roles: roles, Rotations: []string{"security"}})
 }
 
 // TestWrong shows what people read of each mistake: testdata/wrong/*.txtar has playbooks, each with its errors.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -125,6 +126,19 @@ type outcome struct {
 // undoing, before and after it came to pass. A new process goes on. Nothing is done twice, nothing is lost.
 func TestAccidentsAtEveryCommit(t *testing.T) {
 	t.Parallel()
+	disturb(t, live, func(o outcome) bool { return len(o.Written) == 7 && len(o.Told) == 1 }, 25)
+}
+
+// TestAccidentsInBranches does the same to a run with branches at once, loops, called playbooks and results that
+// come later.
+func TestAccidentsInBranches(t *testing.T) {
+	t.Parallel()
+	disturb(t, liveInBranches, func(o outcome) bool { return len(o.Written) == 8 && len(o.Told) == 3 }, 15)
+}
+
+// disturb tells a story undisturbed, which must be as it should, and once with each accident at each commit.
+func disturb(t *testing.T, live func(*office, *accident, bool) outcome, should func(outcome) bool, commits int) {
+	t.Helper()
 	var want outcome
 	calm := &accident{}
 	t.Run("none", func(t *testing.T) {
@@ -133,7 +147,7 @@ func TestAccidentsAtEveryCommit(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	if len(want.Written) != 7 || len(want.Told) != 1 || calm.count < 25 {
+	if !should(want) || calm.count < commits {
 		t.Fatalf("the undisturbed story is not what it should be: %d commits, %+v", calm.count, want)
 	}
 	for at := 1; at <= calm.count; at++ {
@@ -199,6 +213,64 @@ func live(o *office, a *accident, remembers bool) outcome {
 		}
 	}
 	result.Runs = len(o.entries(id, record.RunEnded)) + len(o.entries(undoing, record.RunEnded))
+	if _, err := o.VerifyLedger(o.Context()); err != nil {
+		o.Error(err)
+	}
+	if a.at > 0 && a.count < a.at {
+		o.Errorf("the accident did not happen: %d commits", a.count)
+	}
+	return result
+}
+
+// branching is a playbook whose steps are carried out at once, again and again, by other playbooks, and later.
+const branching = `
+steps:
+	- id: both
+	  parallel:
+		- {id: door, use: test.world.set_thing, with: {thing: door, to: shut}, for: 24h}
+		- id: rest
+		  steps:
+			- {id: look, use: test.world.read_thing, with: {thing: window}}
+			- {id: sure, approve: {}}
+			- {id: window, call: helper, with: {thing: window, to: "not {{ steps.look.value }}"}}
+	- id: each
+	  foreach: {in: "['gate', 'lamp']", as: thing, at_most: 5, at_once: 2}
+	  steps:
+		- {id: shut, use: test.world.set_thing, with: {thing: "{{ vars.thing }}", to: shut}}
+	- {id: key, use: test.world.order_thing, with: {thing: key}}
+	- {id: say, use: test.world.tell_people, with: {message: "the key is {{ steps.key.value }}"}}
+	- {id: no, use: test.world.set_thing, with: {thing: nothing, to: shut}, on_error: [{id: so, use: test.world.tell_people, with: {message: "{{ error.step }}"}}]}
+`
+
+// liveInBranches plays the branching run and undoes it, with an accident on the way.
+func liveInBranches(o *office, a *accident, remembers bool) outcome {
+	o.Helper()
+	p := &process{office: o, accident: a, remembers: remembers}
+	p.start()
+	o.world.After(actiontest.Applying, "", -1, actiontest.Do(func() { o.world.Bring("key", "silver") }))
+	id := o.create(calling(o, book(run.Auto, branching), fmt.Sprintf(helper, "auto")))
+	p.finish(id)
+	o.is(id, run.Succeeded)
+	result := outcome{Effects: p.effects(id), Steps: states(o.journal(id))}
+	undoing := p.undo(id)
+	p.finish(undoing)
+	o.is(undoing, run.Succeeded)
+	o.later(25 * time.Hour) // the door is not taken back once more
+
+	result.World, result.Written = o.world.Values(), o.world.Written()
+	for i := range result.Written {
+		result.Written[i].Run = ""
+	}
+	slices.SortFunc(result.Written, func(a, b actiontest.Written) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	for _, message := range o.world.Told() {
+		result.Told = append(result.Told, message.Text)
+	}
+	slices.Sort(result.Steps)
+	slices.Sort(result.Told)
+	result.Runs = len(o.entries(id, record.RunEnded)) + len(o.entries(undoing, record.RunEnded))
+	if got := o.world.Orders("key"); got != 1 {
+		o.Errorf("ordered %d times", got)
+	}
 	if _, err := o.VerifyLedger(o.Context()); err != nil {
 		o.Error(err)
 	}
