@@ -255,7 +255,10 @@ func liveInBranches(o *office, a *accident, remembers bool) outcome {
 	undoing := p.undo(id)
 	p.finish(undoing)
 	o.is(undoing, run.Succeeded)
-	o.later(25 * time.Hour) // the door is not taken back once more
+	time.Sleep(24 * time.Hour) // the door is not taken back once more
+	for _, other := range o.runs(id) {
+		p.finish(other)
+	}
 
 	result.World, result.Written = o.world.Values(), o.world.Written()
 	for i := range result.Written {
@@ -267,7 +270,9 @@ func liveInBranches(o *office, a *accident, remembers bool) outcome {
 	}
 	slices.Sort(result.Steps)
 	slices.Sort(result.Told)
-	result.Runs = len(o.entries(id, record.RunEnded)) + len(o.entries(undoing, record.RunEnded))
+	for _, other := range o.runs(id) {
+		result.Runs += len(o.entries(other, record.RunEnded))
+	}
 	if got := o.world.Orders("key"); got != 1 {
 		o.Errorf("ordered %d times", got)
 	}
@@ -278,6 +283,20 @@ func liveInBranches(o *office, a *accident, remembers bool) outcome {
 		o.Errorf("the accident did not happen: %d commits", a.count)
 	}
 	return result
+}
+
+// runs gives the runs of a run's incident.
+func (o *office) runs(id string) []string {
+	o.Helper()
+	all, err := o.RunsOfIncident(o.Context(), o.journal(id).Run.Incident)
+	if err != nil {
+		o.Fatal(err)
+	}
+	var ids []string
+	for _, r := range all {
+		ids = append(ids, r.ID)
+	}
+	return ids
 }
 
 func states(j run.Journal) []string {
