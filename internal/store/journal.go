@@ -247,7 +247,7 @@ func (s *Store) CreateRun(ctx context.Context, r run.Run, v run.Version, records
 		if err := tx.q.InsertVersion(ctx, text(v.Name), v.Hash, blob(v.Text)); err != nil {
 			return tx.check("save playbook version", err)
 		}
-		fresh, err := tx.insertRun(ctx, r)
+		fresh, err := tx.insertRun(ctx, r, claim{})
 		if err != nil {
 			return err
 		}

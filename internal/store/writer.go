@@ -249,7 +249,7 @@ func (w *writer) call(tx *Tx, j *job) (err error) {
 			err = fault.New(fault.Internal, "panic: %v", cause)
 		}
 	}()
-	j.bug, tx.failed = nil, nil
+	j.bug, tx.failed, tx.begun = nil, nil, begun{}
 	if err := j.fn(tx); err != nil {
 		if cause := j.left(); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 			return cause
