@@ -191,10 +191,8 @@ func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
 		return err
 	}
 	tx := &Tx{store: w.store, db: w.conn, q: query.New(w.conn)}
-	for _, j := range batch {
-		if err := w.one(bounded, tx, j); err != nil {
-			return err
-		}
+	if kept, err := w.perform(bounded, tx, db, batch); err != nil || !kept {
+		return err
 	}
 	added, err := w.append(bounded, head, tx.records)
 	if err != nil {
@@ -216,6 +214,28 @@ func (w *writer) bound(ctx context.Context) (context.Context, context.CancelFunc
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, w.store.engine.limit)
+}
+
+// perform executes the jobs of a batch. One that is alone needs no savepoint: where it fails all is rolled back,
+// and kept is false. It returns an error only if the transaction is lost.
+func (w *writer) perform(ctx context.Context, tx *Tx, db *sql.Tx, batch []*job) (kept bool, err error) {
+	if len(batch) > 1 {
+		for _, j := range batch {
+			if err := w.one(ctx, tx, j); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	alone := batch[0]
+	alone.err = w.call(tx, alone)
+	if w.conn.lost != nil {
+		return false, w.conn.lost
+	}
+	if alone.err != nil {
+		w.abandon(db)
+	}
+	return alone.err == nil, nil
 }
 
 // one executes a job within a savepoint. It returns an error only if the transaction is lost.
