@@ -3,11 +3,13 @@ package respond_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/action/actiontest"
+	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/respond"
 	"github.com/riposte-sec/riposte/internal/run"
 )
@@ -121,4 +123,31 @@ func TestWatchTakesUpWhatItsNodeLeft(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWatchTakesUpWhatWasNotBegun: the answer to the decision's commit was lost, so that nobody began the run
+// though it is its node's. Of its own runs a node knows which it is at.
+func TestWatchTakesUpWhatWasNotBegun(t *testing.T) {
+	story(t, func(o *office) {
+		thaw := make(chan struct{})
+		o.world.Before(actiontest.Applying, "door", 1, func(context.Context, actiontest.Call) error { <-thaw; return nil })
+		n := o.node("node-a")
+		defer n.watch(o.Store)()
+		passes(time.Second)
+		under := o.create(book(run.Auto, shut))
+		n.execute(durable.Leg{Run: under, Leg: 1}) // a long step, at which the node is
+		lost := o.resolve(book(run.Auto, strings.Replace(shut, "thing: door", "thing: gate", 1)))
+		o.legs.takeWork()
+		passes(14 * time.Second)
+		o.is(lost, run.Ready)
+		passes(2 * time.Second)
+		o.is(lost, run.Succeeded, "door=done")
+		o.is(under, run.Ready, "door=intended")
+		close(thaw)
+		passes(time.Second)
+		o.is(under, run.Succeeded, "door=done")
+		if got := o.recorded(under); strings.Count(got, "action.intended") != 1 {
+			o.Errorf("the long step was disturbed: %s", got)
+		}
+	})
 }

@@ -41,8 +41,7 @@ type Watch struct {
 	// Dead is how long a node may be silent; 10 s if zero. Several times Every.
 	Dead time.Duration
 
-	begun   time.Time // when Run was called
-	takenUp bool      // what this node left when it ended the last time
+	begun time.Time // when Run was called
 }
 
 // most is how many due runs are started at one look.
@@ -83,14 +82,15 @@ func (w *Watch) look(ctx context.Context) error {
 	if err := w.takeOver(ctx, now); err != nil {
 		return err
 	}
-	if !w.takenUp {
-		left, err := w.takeUp(ctx, w.Runner.Node, w.begun)
-		if err != nil {
-			return err
-		}
-		w.takenUp = left == 0
+	stale := orElse(w.Stale, 15*time.Second)
+	mine := now.Add(-stale) // of those this process knows whether it is at them
+	if mine.Before(w.begun) {
+		mine = w.begun
 	}
-	due, err := w.Roster.Due(ctx, now, orElse(w.Stale, 15*time.Second), most)
+	if _, err := w.takeUp(ctx, w.Runner.Node, mine); err != nil {
+		return err
+	}
+	due, err := w.Roster.Due(ctx, now, stale, most)
 	if err != nil {
 		return fmt.Errorf("look for due runs: %w", err)
 	}
@@ -106,8 +106,8 @@ func (w *Watch) wake(ctx context.Context, due []run.Run) {
 	}
 }
 
-// takeUp starts legs once more that a node had claimed when it ended, and gives their number. The durable engine
-// doesn't know of those that the node had begun at once.
+// takeUp starts legs once more that a node has claimed and isn't at any more, and gives their number. The durable
+// engine doesn't know of those that the node began at once.
 func (w *Watch) takeUp(ctx context.Context, node string, before time.Time) (int, error) {
 	left, err := w.Roster.ReadyOf(ctx, node, before, most)
 	if err != nil {
