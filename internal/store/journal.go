@@ -135,6 +135,7 @@ func (tx *Tx) advance(ctx context.Context, r run.Run) error {
 	if err != nil {
 		return err
 	}
+	tx.db.expect(1)
 	rows, err := tx.q.AdvanceRun(ctx, query.AdvanceRunParams{
 		ID: text(r.ID), Fence: r.Fence, Leg: r.Leg, State: string(r.State), Wake: wakeOf(r), Ready: readyOf(r),
 		Updated: micros(r.Updated), Body: body,

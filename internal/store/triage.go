@@ -250,6 +250,7 @@ func (tx *Tx) insertRun(ctx context.Context, r run.Run, by claim) (fresh bool, e
 	if err != nil {
 		return false, err
 	}
+	tx.db.expect(1)
 	rows, err := tx.q.InsertRun(ctx, query.InsertRunParams{
 		ID: r.ID, BeganIn: r.Incident, Incident: r.Incident, Finding: r.Finding, Playbook: text(r.Playbook), Hash: r.Hash,
 		Subject: text(r.Subject), State: string(r.State), Node: by.node, Claimed: by.leg, Leg: r.Leg, Fence: r.Fence,

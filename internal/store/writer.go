@@ -147,10 +147,14 @@ func (w *writer) execute(ctx context.Context, batch []*job) {
 // persist commits a batch, again where the database asks for it or the connection broke before the commit.
 func (w *writer) persist(ctx context.Context, batch []*job) error {
 	begun := time.Now()
-	for try := 1; ; try++ {
-		err := w.transact(ctx, batch)
+	for try, guesses := 1, true; ; try++ {
+		err := w.transact(ctx, batch, guesses)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errGuess) && guesses {
+			guesses = false
+			continue
 		}
 		if unsure, ok := errors.AsType[*unsureError](err); ok {
 			settled, committed := w.settle(ctx, unsure)
@@ -170,12 +174,13 @@ func (w *writer) persist(ctx context.Context, batch []*job) error {
 }
 
 // transact executes a batch in one transaction. The errors of single jobs are left with them.
-func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
+func (w *writer) transact(ctx context.Context, batch []*job, guesses bool) (err error) {
 	bounded, cancel := w.bound(ctx)
 	defer cancel()
 	if err := w.connect(bounded); err != nil {
 		return err
 	}
+	w.conn.guesses = guesses
 	db, err := w.conn.begin(bounded)
 	if err != nil {
 		w.drop()
