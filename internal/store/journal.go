@@ -116,7 +116,7 @@ func (tx *Tx) write(ctx context.Context, e run.Entry) error {
 		}
 	}
 	for _, other := range e.Starts {
-		if _, err := tx.insertRun(ctx, other); err != nil {
+		if _, err := tx.insertRun(ctx, other, claim{}); err != nil {
 			return err
 		}
 	}
