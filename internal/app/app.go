@@ -166,7 +166,7 @@ func (a *App) wire(ctx context.Context) error {
 		return err
 	}
 	a.way = &pipeline{
-		content: a.shelf.Content, correlate: correlate.New(a.config.Triage.Lateness, decide.Ours, now), triage: decide, store: a.store, starter: legs,
+		content: a.shelf.Content, correlate: correlate.New(a.config.Triage.Lateness, decide.Ours, now), triage: decide, store: a.store, starter: legs, runner: a.runner,
 		newID: newID, observe: metrics.Decided, logger: log, tracer: otel.Tracer("riposte"),
 	}
 	a.intake = ingest.New(a.way.take, intake)

@@ -36,6 +36,7 @@ type pipeline struct {
 	triage    *triage.Engine
 	store     *store.Store
 	starter   respond.Starter
+	runner    *respond.Runner
 	newID     func() string
 	observe   func(took time.Duration)
 	logger    *slog.Logger
@@ -80,19 +81,23 @@ func (p *pipeline) due(ctx context.Context) (more bool, err error) {
 // decide has triage decide a batch in the transaction that gives it, and starts what follows.
 func (p *pipeline) decide(ctx context.Context, gather func(*store.Tx) (triage.Batch, error)) error {
 	var decisions []run.Decision
+	var begun []run.Journal
 	err := p.store.Update(ctx, func(tx *store.Tx) error {
 		batch, err := gather(tx)
-		if err == nil {
-			decisions, err = p.triage.Decide(ctx, tx, batch)
+		if err != nil {
+			return err
 		}
+		tx.Begin(p.runner.Node)
+		if decisions, err = p.triage.Decide(ctx, tx, batch); err != nil {
+			return err
+		}
+		begun, err = tx.Begun()
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	for _, decision := range decisions {
-		p.start(ctx, decision)
-	}
+	p.start(ctx, decisions, begun)
 	return nil
 }
 
@@ -118,11 +123,22 @@ func (p *pipeline) Run(ctx context.Context) error {
 	}
 }
 
-// start starts the runs of a decision. They are durable: one that can't be started now is found by the watch.
-func (p *pipeline) start(ctx context.Context, d run.Decision) {
-	for _, r := range d.Runs {
-		if err := p.starter.Start(ctx, r.ID, r.Leg, r.Fence); err != nil {
-			p.logger.WarnContext(ctx, "run starts later", "run", r.ID, "err", err.Error())
+// start starts the runs that were decided: at once those that this node has begun with, the others as all legs
+// are. They are durable: one that can't be started now is found by the watch.
+func (p *pipeline) start(ctx context.Context, decisions []run.Decision, begun []run.Journal) {
+	known := make(map[string]bool, len(begun))
+	for _, journal := range begun {
+		known[journal.Run.ID] = true
+		p.runner.Begin(ctx, journal)
+	}
+	for _, decision := range decisions {
+		for _, r := range decision.Runs {
+			if known[r.ID] {
+				continue
+			}
+			if err := p.starter.Start(ctx, r.ID, r.Leg, r.Fence); err != nil {
+				p.logger.WarnContext(ctx, "run starts later", "run", r.ID, "err", err.Error())
+			}
 		}
 	}
 }
@@ -142,6 +158,9 @@ func (s *starter) Start(ctx context.Context, runID string, leg, fence int64) err
 	return s.engine.Start(ctx, durable.Leg{Run: runID, Leg: leg, Fence: fence})
 }
 
+// Execute executes work in this process, which the engine doesn't remember.
+func (s *starter) Execute(work func(context.Context) error) bool { return s.engine.Execute(work) }
+
 // rails are the guardrails of the store and those that can't be lifted: what Riposte stands on, and what
 // the configuration protects.
 type rails struct {
@@ -149,9 +168,10 @@ type rails struct {
 	fixed []guardrail.Protection
 }
 
-func (r *rails) Protections(ctx context.Context) ([]guardrail.Protection, error) {
-	set, err := r.Store.Protections(ctx)
-	return append(set, r.fixed...), err
+// Standing is of respond.Rails.
+func (r *rails) Standing(ctx context.Context) ([]guardrail.Freeze, []guardrail.Protection, error) {
+	freezes, set, err := r.Store.Standing(ctx)
+	return freezes, append(set, r.fixed...), err
 }
 
 // announcer tells a channel what people are needed for.

@@ -14,6 +14,8 @@ import (
 	"log/slog"
 	"math"
 	"net/url"
+	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,6 +53,11 @@ type Options struct {
 	Advance func(ctx context.Context, leg Leg) error
 }
 
+// mostWaiting bounds the work that waits in memory to be executed.
+const mostWaiting = 1024
+
+var errClosing = fault.New(fault.Transient, "the process is ending")
+
 // Engine executes legs.
 type Engine struct {
 	dbos    dbos.Context
@@ -59,11 +66,18 @@ type Engine struct {
 	advance func(context.Context, Leg) error
 	logger  *slog.Logger
 	closing atomic.Bool
+
+	waiting chan func(context.Context) error
+	cancel  context.CancelCauseFunc // of the work that is executed
+	idle    chan struct{}           // closed when none is any more
 }
 
 // Open opens the store, makes its tables and executes what was left unfinished by this node.
 func Open(ctx context.Context, o Options) (*Engine, error) {
-	e := &Engine{advance: o.Advance, logger: o.Logger, slots: make(chan struct{}, 64)}
+	e := &Engine{
+		advance: o.Advance, logger: o.Logger, slots: make(chan struct{}, 64),
+		waiting: make(chan func(context.Context) error, mostWaiting), idle: make(chan struct{}),
+	}
 	if o.Concurrent > 0 {
 		e.slots = make(chan struct{}, o.Concurrent)
 	}
@@ -89,6 +103,8 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := dbos.Launch(engine); err != nil {
 		return nil, errors.Join(fmt.Errorf("start durable engine: %w", err), e.closeDB())
 	}
+	ctx, e.cancel = context.WithCancelCause(ctx)
+	go e.execute(ctx)
 	return e, nil
 }
 
@@ -100,6 +116,44 @@ func (e *Engine) Start(_ context.Context, leg Leg) error {
 		return fault.Wrap(fault.Transient, fmt.Errorf("start leg %s: %w", leg.id(), err))
 	}
 	return nil
+}
+
+// Execute executes work soon, on this node, among the legs that are executed at once. It is not remembered:
+// whoever gives it finds it again after a crash. Where too much waits already nothing is done, and it returns
+// false.
+func (e *Engine) Execute(work func(context.Context) error) bool {
+	select {
+	case e.waiting <- work:
+		return true
+	default:
+		return false
+	}
+}
+
+// execute executes the work that waits until ctx ends, then waits for what it began.
+func (e *Engine) execute(ctx context.Context) {
+	defer close(e.idle)
+	var group sync.WaitGroup
+	defer group.Wait()
+	for {
+		var work func(context.Context) error
+		select {
+		case work = <-e.waiting:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case e.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		group.Go(func() {
+			defer func() { <-e.slots }()
+			if err := e.guarded(func() error { return work(ctx) }); err != nil && ctx.Err() == nil {
+				e.logger.ErrorContext(ctx, "leg ended before its end", "err", err.Error())
+			}
+		})
+	}
 }
 
 // Adopt executes on this node what dead nodes left unfinished. The caller has made sure that they are dead.
@@ -146,7 +200,15 @@ func (e *Engine) Tidy(ctx context.Context, before time.Time) (int, error) {
 // Close stops taking legs and waits up to patience for those in flight; the rest is executed at the next Open.
 func (e *Engine) Close(patience time.Duration) error {
 	e.closing.Store(true)
+	e.cancel(errClosing)
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	err := dbos.Shutdown(e.dbos, patience)
+	select {
+	case <-e.idle:
+	case <-late.C:
+		err = errors.Join(err, fault.New(fault.Transient, "legs did not end within %s", patience))
+	}
 	return errors.Join(err, e.closeDB())
 }
 
@@ -155,22 +217,27 @@ type recoverer interface {
 	RecoverPendingWorkflows(executors []string) ([]dbos.WorkflowHandle[any], error)
 }
 
-// workflow is the only workflow there is. A panic is a bug of ours in one run and must not end the
-// process that responds for all others.
-func (e *Engine) workflow(ctx dbos.Context, leg Leg) (done string, err error) {
+// workflow is the only workflow there is.
+func (e *Engine) workflow(ctx dbos.Context, leg Leg) (string, error) {
 	select {
 	case e.slots <- struct{}{}:
 		defer func() { <-e.slots }()
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}
+	return "", e.guarded(func() error { return e.advance(ctx, leg) })
+}
+
+// guarded makes an error of a panic, which is a bug of ours in one run and must not end the process that
+// responds for all others.
+func (e *Engine) guarded(work func() error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			e.logger.Error("leg panicked", "run", leg.Run, "err", fmt.Sprint(cause))
-			err = fmt.Errorf("leg %s panicked: %v", leg.id(), cause)
+			e.logger.Error("leg panicked", "err", fmt.Sprintf("%v\n%s", cause, debug.Stack()))
+			err = fault.New(fault.Internal, "leg panicked: %v", cause)
 		}
 	}()
-	return "", e.advance(ctx, leg)
+	return work()
 }
 
 func (e *Engine) closeDB() error {

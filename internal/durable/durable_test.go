@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,6 +113,64 @@ func TestPanicEndsTheLegAlone(t *testing.T) {
 	}
 	if got := <-legs.done; got.Run != "good" {
 		t.Errorf("executed %v, want the good one", got)
+	}
+	if err := engine.Close(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestExecuteIsBounded: a process that can't keep up says so, and its end waits for what was begun alone.
+func TestExecuteIsBounded(t *testing.T) {
+	t.Parallel()
+	engine, err := durable.Open(t.Context(), durable.Options{
+		Store: filepath.Join(t.TempDir(), "durable.db"), Node: "node-a", Logger: slog.New(slog.DiscardHandler), Concurrent: 2,
+		Advance: newBook().advance,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var atOnce, begun, ended atomic.Int64
+	full := make(chan struct{}, 2)
+	work := func(ctx context.Context) error {
+		if atOnce.Add(1) > 2 {
+			t.Error("more is executed at once than may be")
+		}
+		defer atOnce.Add(-1)
+		begun.Add(1)
+		full <- struct{}{}
+		<-ctx.Done()
+		time.Sleep(10 * time.Millisecond) // it has something to put in order
+		ended.Add(1)
+		return context.Cause(ctx)
+	}
+	taken := 0
+	for range 10_000 {
+		if engine.Execute(work) {
+			taken++
+		}
+	}
+	if taken < 100 || taken == 10_000 {
+		t.Errorf("%d of 10,000 were taken, want some and not all", taken)
+	}
+	<-full
+	<-full
+	if err := engine.Close(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if begun.Load() != 2 || ended.Load() != 2 {
+		t.Errorf("%d begun, %d ended, want 2 of each", begun.Load(), ended.Load())
+	}
+}
+
+func TestPanicOfWorkEndsItAlone(t *testing.T) {
+	t.Parallel()
+	legs := newBook()
+	engine := open(t, filepath.Join(t.TempDir(), "durable.db"), legs.advance)
+	engine.Execute(func(context.Context) error { panic(errors.New("a bug")) })
+	leg := durable.Leg{Run: "good", Leg: 1}
+	engine.Execute(func(ctx context.Context) error { return legs.advance(ctx, leg) })
+	if got := <-legs.done; got != leg {
+		t.Errorf("executed %v, want %v", got, leg)
 	}
 	if err := engine.Close(5 * time.Second); err != nil {
 		t.Fatal(err)

@@ -49,6 +49,9 @@ func newEngine(tb testing.TB) *engine {
 	return e
 }
 
+// Execute is of respond.Executor.
+func (e *engine) Execute(work func(context.Context) error) bool { return e.durable.Execute(work) }
+
 // Start is of respond.Starter.
 func (e *engine) Start(ctx context.Context, runID string, leg, fence int64) error {
 	return e.durable.Start(ctx, durable.Leg{Run: runID, Leg: leg, Fence: fence})
@@ -80,11 +83,20 @@ func (e *engine) decided(text string) (id string, over <-chan struct{}, err erro
 	d := e.decide(text)
 	id = d.Runs[0].ID
 	e.world.Put(account, d.Finding.Entities[0].ID, "on") // each run has a key of its own
-	if err := e.Update(e.Context(), func(tx *store.Tx) error { return tx.Save(e.Context(), d) }); err != nil {
+	var begun []run.Journal
+	if err := e.Update(e.Context(), func(tx *store.Tx) (err error) {
+		tx.Begin(e.runner.Node)
+		if err := tx.Save(e.Context(), d); err != nil {
+			return err
+		}
+		begun, err = tx.Begun()
+		return err
+	}); err != nil {
 		return id, nil, err
 	}
 	over = e.over(id)
-	return id, over, e.Start(e.Context(), id, 1, 0)
+	e.runner.Begin(e.Context(), begun[0])
+	return id, over, nil
 }
 
 func TestOnTheDurableEngine(t *testing.T) {

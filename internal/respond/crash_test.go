@@ -58,9 +58,12 @@ type accident struct {
 	at      int  // which commit, counted from 1
 	commits bool // it comes to pass, and only its answer is lost
 	dies    bool // the process with it
-	count   int
-	dead    bool
-	die     func()
+	// remembers tells whether the durable engine knows after a death which legs it had begun, or whether they must
+	// be found in the store.
+	remembers bool
+	count     int
+	dead      bool
+	die       func()
 }
 
 func (a *accident) String() string {
@@ -137,46 +140,84 @@ func TestAccidentsInBranches(t *testing.T) {
 }
 
 // disturb tells a story undisturbed, which must be as it should, and once with each accident at each commit.
-func disturb(t *testing.T, live func(*office, *accident, bool) outcome, should func(outcome) bool, commits int) {
+func disturb(t *testing.T, live func(*office, *accident) outcome, should func(outcome) bool, commits int) {
 	t.Helper()
-	var want outcome
-	calm := &accident{}
-	t.Run("none", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { want = live(newOffice(t), calm, true) })
-	})
-	if t.Failed() {
-		return
+	want, count := undisturbed(t, live)
+	if !should(want) || count < commits {
+		t.Fatalf("the undisturbed story is not what it should be: %d commits, %+v", count, want)
 	}
-	if !should(want) || calm.count < commits {
-		t.Fatalf("the undisturbed story is not what it should be: %d commits, %+v", calm.count, want)
-	}
-	for at := 1; at <= calm.count; at++ {
+	for at := 1; at <= count; at++ {
 		for _, a := range []accident{{}, {commits: true}, {dies: true}, {dies: true, commits: true}} {
 			for _, remembers := range []bool{true, false} {
 				if !remembers && !a.dies {
 					continue
 				}
 				happens := a
-				happens.at = at
-				t.Run(fmt.Sprintf("%s, legs remembered %t", happens.String(), remembers), func(t *testing.T) {
-					t.Parallel()
-					synctest.Test(t, func(t *testing.T) {
-						got := live(newOffice(t), &happens, remembers)
-						if diff := cmp.Diff(want, got); diff != "" {
-							t.Errorf("it came to something else (-want +got):\n%s", diff)
-						}
-					})
-				})
+				happens.at, happens.remembers = at, remembers
+				disturbed(t, live, happens, want)
 			}
 		}
 	}
 }
 
-// live plays the long run and undoes it, with an accident on the way. remembers tells whether the durable
-// engine knows after a death which legs it had begun, or whether they must be found in the store.
-func live(o *office, a *accident, remembers bool) outcome {
+// TestAccidentsOfWhatBeganAtOnce does the same to the first leg of a run that its node began with the decision:
+// the durable engine knows nothing of it.
+func TestAccidentsOfWhatBeganAtOnce(t *testing.T) {
+	t.Parallel()
+	usual, _ := undisturbed(t, live)
+	want, commits := undisturbed(t, liveAtOnce)
+	if diff := cmp.Diff(usual, want); diff != "" {
+		t.Fatalf("a run that begins at once comes to something else (-usual +at once):\n%s", diff)
+	}
+	const first = 9 // commits of the first leg: the others are as above
+	if commits < first {
+		t.Fatalf("the story has %d commits", commits)
+	}
+	for at := 1; at <= first; at++ {
+		for _, a := range []accident{{}, {commits: true}, {dies: true}, {dies: true, commits: true}} {
+			a.at = at
+			disturbed(t, liveAtOnce, a, want)
+		}
+	}
+}
+
+func undisturbed(t *testing.T, story func(*office, *accident) outcome) (want outcome, commits int) {
+	t.Helper()
+	calm := &accident{remembers: true}
+	t.Run("none", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { want = story(newOffice(t), calm) })
+	})
+	if t.Failed() {
+		t.FailNow()
+	}
+	return want, calm.count
+}
+
+func disturbed(t *testing.T, story func(*office, *accident) outcome, a accident, want outcome) {
+	t.Helper()
+	t.Run(fmt.Sprintf("%s, legs remembered %t", a.String(), a.remembers), func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			if diff := cmp.Diff(want, story(newOffice(t), &a)); diff != "" {
+				t.Errorf("it came to something else (-want +got):\n%s", diff)
+			}
+		})
+	})
+}
+
+// live plays the long run and undoes it, with an accident on the way.
+func live(o *office, a *accident) outcome {
+	return (&process{office: o, accident: a}).live((*office).create)
+}
+
+// liveAtOnce does so with a run that begins at once.
+func liveAtOnce(o *office, a *accident) outcome {
+	return (&process{office: o, accident: a}).live((*office).resolve)
+}
+
+func (p *process) live(begin func(*office, string) string) outcome {
+	o, a := p.office, p.accident
 	o.Helper()
-	p := &process{office: o, accident: a, remembers: remembers}
 	p.start()
 	for _, thing := range []string{"door", "window", "gate", "lamp"} {
 		o.world.Before(actiontest.Applying, thing, -1, func(_ context.Context, c actiontest.Call) error {
@@ -187,7 +228,7 @@ func live(o *office, a *accident, remembers bool) outcome {
 		})
 	}
 	o.world.Before(actiontest.Applying, "gate", 1, actiontest.Do(func() { o.world.Put(account, "gate", "ajar") }))
-	id := o.create(long)
+	id := begin(o, long)
 	p.finish(id)
 	o.is(id, run.Succeeded)
 	result := outcome{Effects: p.effects(id), Steps: states(o.journal(id))}
@@ -243,9 +284,9 @@ steps:
 `
 
 // liveInBranches plays the branching run and undoes it, with an accident on the way.
-func liveInBranches(o *office, a *accident, remembers bool) outcome {
+func liveInBranches(o *office, a *accident) outcome {
 	o.Helper()
-	p := &process{office: o, accident: a, remembers: remembers}
+	p := &process{office: o, accident: a}
 	p.start()
 	o.world.After(actiontest.Applying, "", -1, actiontest.Do(func() { o.world.Bring("key", "silver") }))
 	id := o.create(calling(o, book(run.Auto, branching), fmt.Sprintf(helper, "auto")))
@@ -311,21 +352,34 @@ func states(j run.Journal) []string {
 // process is a process that may die.
 type process struct {
 	*office
-	accident  *accident
-	remembers bool
-	ctx       context.Context // it is what the process lives for
+	accident *accident
+	ctx      context.Context // it is what the process lives for
 }
 
 func (p *process) start() {
 	before := p.legs
 	p.restart(func(o *respond.Options) { o.Journal = &shaky{p.Store, p.accident} })
-	if p.remembers {
+	if p.accident.remembers {
+		before.takeWork() // that nobody remembers
 		p.legs = before
 		p.runner.Connect(before)
 	}
 	ctx, cancel := context.WithCancelCause(p.Context())
 	p.ctx, p.accident.dead, p.accident.die = ctx, false, func() { cancel(errDied) }
 	context.AfterFunc(p.Context(), func() { cancel(nil) })
+	left, err := p.ReadyOf(p.Context(), p.runner.Node, time.Now(), 100)
+	if err != nil {
+		p.Fatal(err)
+	}
+	p.wake(left)
+}
+
+func (p *process) wake(due []run.Run) {
+	for _, r := range due {
+		if err := p.runner.Wake(p.ctx, r); err != nil && !p.accident.dead && !fault.Is(err, fault.Transient) {
+			p.Error(err)
+		}
+	}
 }
 
 // finish works, answers, and lets time go by until a run is over.
@@ -344,6 +398,14 @@ func (p *process) finish(id string) {
 }
 
 func (p *process) round(id string) {
+	for _, work := range p.legs.takeWork() {
+		if err := work(p.ctx); err != nil {
+			if !p.accident.dead {
+				p.Errorf("work was given up by a process that lives: %v", err)
+			}
+			return
+		}
+	}
 	for leg, more := p.legs.take(); more; leg, more = p.legs.take() {
 		if err := p.runner.Advance(p.ctx, leg.Run, leg.Leg); err != nil {
 			p.again(leg)
@@ -369,11 +431,7 @@ func (p *process) round(id string) {
 	if err != nil {
 		p.Fatal(err)
 	}
-	for _, r := range due {
-		if err := p.runner.Wake(p.ctx, r); err != nil && !p.accident.dead && !fault.Is(err, fault.Transient) {
-			p.Error(err)
-		}
-	}
+	p.wake(due)
 }
 
 // again lets a leg be executed at the next start, as the durable engine does with one that didn't end.

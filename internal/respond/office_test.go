@@ -57,6 +57,27 @@ type queue struct {
 	mu      sync.Mutex
 	known   map[durable.Leg]bool
 	waiting []durable.Leg
+	work    []func(context.Context) error // in memory alone
+	full    bool
+}
+
+// Execute is of respond.Executor.
+func (q *queue) Execute(work func(context.Context) error) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.full {
+		q.work = append(q.work, work)
+	}
+	return !q.full
+}
+
+// takeWork gives the work that waits, which is then forgotten.
+func (q *queue) takeWork() []func(context.Context) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	work := q.work
+	q.work = nil
+	return work
 }
 
 // Start is of respond.Starter.
@@ -221,9 +242,34 @@ func (o *office) create(text string) string {
 	return d.Runs[0].ID
 }
 
+// resolve starts a run as it is started when it is decided: claimed for the runner's node, its journal in memory.
+func (o *office) resolve(text string) string {
+	o.Helper()
+	d := o.decide(text)
+	var begun []run.Journal
+	err := o.Update(o.Context(), func(tx *store.Tx) (err error) {
+		tx.Begin(o.runner.Node)
+		if err := tx.Save(o.Context(), d); err != nil {
+			return err
+		}
+		begun, err = tx.Begun()
+		return err
+	})
+	if err != nil || len(begun) != 1 {
+		o.Fatalf("%d runs were begun, %v", len(begun), err)
+	}
+	o.runner.Begin(o.Context(), begun[0])
+	return begun[0].Run.ID
+}
+
 // work executes the legs that were started.
 func (o *office) work() {
 	o.Helper()
+	for _, work := range o.legs.takeWork() {
+		if err := work(o.Context()); err != nil {
+			o.Fatal(err)
+		}
+	}
 	for leg, more := o.legs.take(); more; leg, more = o.legs.take() {
 		if err := o.runner.Advance(o.Context(), leg.Run, leg.Leg); err != nil {
 			o.Fatal(err)

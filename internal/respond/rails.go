@@ -54,22 +54,27 @@ func (s *session) rails(ctx context.Context, f *frame, step *playbook.Step, effe
 		return question, nil
 	}
 	var err error
-	if question.Freezes, err = s.Rails.Freezes(ctx); err != nil {
-		return question, err
-	}
-	question.Protections, err = s.Rails.Protections(ctx)
+	question.Freezes, question.Protections, err = s.Rails.Standing(ctx)
 	return question, err
 }
 
-// consider gathers all that the guardrails look at for one plan, as it is now.
+// consider gathers what the guardrails look at for one plan, as it is now. Budgets only where a person is to be
+// asked, in vain if one is used up: where the plan passes they are counted with its intention, once for all runs,
+// and where it doesn't they matter no more.
 func (s *session) consider(ctx context.Context, f *frame, step *playbook.Step, effect action.Effect, change action.Change) (question guardrail.Question, caps []run.Cap, err error) {
+	approved, voided := s.approved(change.Step, change.Hash())
 	err = s.away(func() error {
 		var err error
 		question, err = s.rails(ctx, f, step, effect, change)
 		if err != nil || !effect.Changes() {
 			return err
 		}
-		if caps, err = s.caps(ctx, f, change); err != nil {
+		question.Approved, question.Voided = approved, voided
+		outcome := guardrail.Check(question).Outcome
+		if outcome != guardrail.Pass && outcome != guardrail.Ask {
+			return nil
+		}
+		if caps, err = s.caps(ctx, f, change); err != nil || outcome == guardrail.Pass {
 			return err
 		}
 		for _, c := range caps {
@@ -81,9 +86,6 @@ func (s *session) consider(ctx context.Context, f *frame, step *playbook.Step, e
 		}
 		return nil
 	})
-	if err == nil && effect.Changes() {
-		question.Approved, question.Voided = s.approved(change.Step, change.Hash())
-	}
 	return question, caps, err
 }
 

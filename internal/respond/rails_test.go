@@ -284,9 +284,9 @@ func TestDestroyAsks(t *testing.T) {
 // blind are rails that can't be read.
 type blind struct{ respond.Rails }
 
-// Freezes is of respond.Rails.
-func (b *blind) Freezes(context.Context) ([]guardrail.Freeze, error) {
-	return nil, fault.Wrap(fault.Transient, errors.New("the disk is gone"))
+// Standing is of respond.Rails.
+func (b *blind) Standing(context.Context) ([]guardrail.Freeze, []guardrail.Protection, error) {
+	return nil, nil, fault.Wrap(fault.Transient, errors.New("the disk is gone"))
 }
 
 func TestNothingPassesGuardrailsThatCannotBeRead(t *testing.T) {

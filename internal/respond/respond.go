@@ -41,8 +41,8 @@ type Journal interface {
 
 // Rails is the state of the guardrails.
 type Rails interface {
-	Freezes(ctx context.Context) ([]guardrail.Freeze, error)
-	Protections(ctx context.Context) ([]guardrail.Protection, error)
+	// Standing gives the freezes in force and what no action may change.
+	Standing(ctx context.Context) ([]guardrail.Freeze, []guardrail.Protection, error)
 	// Used tells how much of a cap is used.
 	Used(ctx context.Context, c run.Cap) (int, error)
 }
@@ -50,6 +50,12 @@ type Rails interface {
 // Starter executes legs, at least once each.
 type Starter interface {
 	Start(ctx context.Context, runID string, leg, fence int64) error
+}
+
+// Executor is what a Starter may be, too: it executes work soon, in this process alone. It returns false where
+// too much waits already.
+type Executor interface {
+	Execute(work func(ctx context.Context) error) bool
 }
 
 // Announcer tells people that Riposte needs them.
@@ -136,6 +142,32 @@ func New(o Options) *Runner {
 // Connect gives the runner what starts its legs; the two need each other.
 func (r *Runner) Connect(s Starter) { r.starter = s }
 
+// fresh is for how long a journal in memory may wait for its leg to be executed. After it the run is claimed again.
+const fresh = 5 * time.Second
+
+// Begin executes the first leg of a run soon, which was decided as claimed by this node and whose journal is
+// known. That the run is this node's is durable already, so nothing else is made durable first: after a crash
+// it is found by that (Watch). Where too much waits here, the leg is started as others are.
+func (r *Runner) Begin(ctx context.Context, j run.Journal) {
+	runID, leg := j.Run.ID, j.Run.Leg
+	here, ok := r.starter.(Executor)
+	if !ok || !r.begin(runID, leg) {
+		r.start(ctx, j.Run)
+		return
+	}
+	waits := here.Execute(func(ctx context.Context) error {
+		defer r.end(runID, leg)
+		if r.Now().Sub(j.Run.Updated) > fresh {
+			return r.carryOut(ctx, runID, leg, nil)
+		}
+		return r.carryOut(ctx, runID, leg, &j)
+	})
+	if !waits {
+		r.end(runID, leg)
+		r.start(ctx, j.Run)
+	}
+}
+
 // Advance executes one leg of a run. It returns an error only where the leg should be executed again by
 // whoever comes next: the process is ending. Whatever else goes wrong is part of the run's journal.
 func (r *Runner) Advance(ctx context.Context, runID string, leg int64) error {
@@ -143,8 +175,13 @@ func (r *Runner) Advance(ctx context.Context, runID string, leg int64) error {
 		return nil // this process is at it already
 	}
 	defer r.end(runID, leg)
+	return r.carryOut(ctx, runID, leg, nil)
+}
+
+// carryOut executes a leg, with the journal where it is known, and again after errors of the store.
+func (r *Runner) carryOut(ctx context.Context, runID string, leg int64, known *run.Journal) error {
 	for attempt := 0; ; attempt++ {
-		err := r.advance(ctx, runID, leg)
+		err := r.advance(ctx, runID, leg, known)
 		switch {
 		case err == nil:
 			return nil
@@ -154,6 +191,7 @@ func (r *Runner) Advance(ctx context.Context, runID string, leg int64) error {
 			r.Logger.InfoContext(ctx, "leg is no longer ours", "run", runID, "leg", leg, "err", err.Error())
 			return nil
 		}
+		known = nil // what was written of it, if anything, is to be read
 		r.Logger.ErrorContext(ctx, "leg interrupted, trying again", "run", runID, "leg", leg, "err", err.Error())
 		if !pause(ctx, backoff(200*time.Millisecond, attempt, 30*time.Second)) {
 			return context.Cause(ctx)
@@ -161,11 +199,15 @@ func (r *Runner) Advance(ctx context.Context, runID string, leg int64) error {
 	}
 }
 
-func (r *Runner) advance(ctx context.Context, runID string, leg int64) error {
-	journal, err := r.Journal.Claim(ctx, runID, leg, r.Node)
-	if err != nil {
-		return err
+func (r *Runner) advance(ctx context.Context, runID string, leg int64, known *run.Journal) error {
+	if known == nil {
+		claimed, err := r.Journal.Claim(ctx, runID, leg, r.Node)
+		if err != nil {
+			return err
+		}
+		known = &claimed
 	}
+	journal := *known
 	ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": journal.Run.Trace})
 	ctx, span := r.tracer.Start(ctx, "respond", trace.WithAttributes(
 		attribute.String("run", runID), attribute.String("playbook", journal.Run.Playbook)))

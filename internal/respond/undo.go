@@ -136,7 +136,7 @@ func (s *session) thaw(ctx context.Context) (bool, error) {
 	var freezes []guardrail.Freeze
 	err := s.away(func() error {
 		var err error
-		freezes, err = s.Rails.Freezes(ctx)
+		freezes, _, err = s.Rails.Standing(ctx)
 		return err //nolint:wrapcheck // the store's errors say what failed
 	})
 	if err != nil {

@@ -13,6 +13,9 @@ import (
 type Roster interface {
 	// Due gives runs that are ready but were not touched for stale, and runs whose wake has come.
 	Due(ctx context.Context, now time.Time, stale time.Duration, limit int) ([]run.Run, error)
+	// ReadyOf gives the ready runs that a node claimed for the leg they are at and has had nothing to do with
+	// since before.
+	ReadyOf(ctx context.Context, node string, before time.Time, limit int) ([]run.Run, error)
 	Beat(ctx context.Context, node string, now time.Time) error
 	// Lost gives the nodes whose last beat is older than before.
 	Lost(ctx context.Context, before time.Time) ([]string, error)
@@ -37,6 +40,8 @@ type Watch struct {
 	Stale time.Duration
 	// Dead is how long a node may be silent; 10 s if zero. Several times Every.
 	Dead time.Duration
+
+	begun time.Time // when Run was called
 }
 
 // most is how many due runs are started at one look.
@@ -47,6 +52,7 @@ func (w *Watch) Run(ctx context.Context) error {
 	ticker := time.NewTicker(orElse(w.Every, 500*time.Millisecond))
 	defer ticker.Stop()
 	failures := 0
+	w.begun = w.Runner.Now()
 	for {
 		err := w.look(ctx)
 		switch {
@@ -76,16 +82,39 @@ func (w *Watch) look(ctx context.Context) error {
 	if err := w.takeOver(ctx, now); err != nil {
 		return err
 	}
-	due, err := w.Roster.Due(ctx, now, orElse(w.Stale, 15*time.Second), most)
+	stale := orElse(w.Stale, 15*time.Second)
+	mine := now.Add(-stale) // of those this process knows whether it is at them
+	if mine.Before(w.begun) {
+		mine = w.begun
+	}
+	if _, err := w.takeUp(ctx, w.Runner.Node, mine); err != nil {
+		return err
+	}
+	due, err := w.Roster.Due(ctx, now, stale, most)
 	if err != nil {
 		return fmt.Errorf("look for due runs: %w", err)
 	}
+	w.wake(ctx, due)
+	return nil
+}
+
+func (w *Watch) wake(ctx context.Context, due []run.Run) {
 	for _, r := range due {
 		if err := w.Runner.Wake(ctx, r); err != nil {
 			w.Runner.Logger.ErrorContext(ctx, "wake run", "run", r.ID, "err", err.Error())
 		}
 	}
-	return nil
+}
+
+// takeUp starts legs once more that a node has claimed and isn't at any more, and gives their number. The durable
+// engine doesn't know of those that the node began at once.
+func (w *Watch) takeUp(ctx context.Context, node string, before time.Time) (int, error) {
+	left, err := w.Roster.ReadyOf(ctx, node, before, most)
+	if err != nil {
+		return 0, fmt.Errorf("look for runs that node %s left: %w", node, err)
+	}
+	w.wake(ctx, left)
+	return len(left), nil
 }
 
 func (w *Watch) takeOver(ctx context.Context, now time.Time) error {
@@ -109,7 +138,11 @@ func (w *Watch) takeOver(ctx context.Context, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		w.Runner.Logger.WarnContext(ctx, "took over from a lost node", "node", node, "legs", adopted)
+		taken, err := w.takeUp(ctx, node, now)
+		if err != nil {
+			return err
+		}
+		w.Runner.Logger.WarnContext(ctx, "took over from a lost node", "node", node, "legs", adopted, "runs", taken)
 	}
 	return nil
 }

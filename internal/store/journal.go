@@ -116,7 +116,7 @@ func (tx *Tx) write(ctx context.Context, e run.Entry) error {
 		}
 	}
 	for _, other := range e.Starts {
-		if _, err := tx.insertRun(ctx, other); err != nil {
+		if _, err := tx.insertRun(ctx, other, claim{}); err != nil {
 			return err
 		}
 	}
@@ -135,6 +135,7 @@ func (tx *Tx) advance(ctx context.Context, r run.Run) error {
 	if err != nil {
 		return err
 	}
+	tx.db.expect(1)
 	rows, err := tx.q.AdvanceRun(ctx, query.AdvanceRunParams{
 		ID: text(r.ID), Fence: r.Fence, Leg: r.Leg, State: string(r.State), Wake: wakeOf(r), Ready: readyOf(r),
 		Updated: micros(r.Updated), Body: body,
@@ -247,7 +248,7 @@ func (s *Store) CreateRun(ctx context.Context, r run.Run, v run.Version, records
 		if err := tx.q.InsertVersion(ctx, text(v.Name), v.Hash, blob(v.Text)); err != nil {
 			return tx.check("save playbook version", err)
 		}
-		fresh, err := tx.insertRun(ctx, r)
+		fresh, err := tx.insertRun(ctx, r, claim{})
 		if err != nil {
 			return err
 		}

@@ -409,6 +409,13 @@ func TestRails(t *testing.T) {
 		if diff := cmp.Diff([]guardrail.Protection{own, theirs}, protections); err != nil || diff != "" {
 			t.Error(err, diff)
 		}
+		freezes, protections, err = t.Standing(t.Context())
+		if diff := cmp.Diff([]guardrail.Freeze{all}, freezes); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
+		if diff := cmp.Diff([]guardrail.Protection{own, theirs}, protections); err != nil || diff != "" {
+			t.Error(err, diff)
+		}
 		for _, err := range []error{t.LiftFreeze(t.Context(), "everything", rec), t.Unprotect(t.Context(), "theirs", rec)} {
 			if err != nil {
 				t.Error(err)

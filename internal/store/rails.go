@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"time"
 
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/guardrail"
@@ -20,14 +22,36 @@ func (s *Store) Freezes(ctx context.Context) ([]guardrail.Freeze, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := s.now()
-	inForce := all[:0]
-	for _, f := range all {
-		if f.Until.IsZero() || now.Before(f.Until) {
-			inForce = append(inForce, f)
+	return inForce(all, s.now()), nil
+}
+
+// inForce leaves out what has ended. It takes all for its own.
+func inForce(all []guardrail.Freeze, now time.Time) []guardrail.Freeze {
+	return slices.DeleteFunc(all, func(f guardrail.Freeze) bool { return !f.Until.IsZero() && !now.Before(f.Until) })
+}
+
+// Standing gives the freezes in force and what no action may change, as they are at one moment.
+func (s *Store) Standing(ctx context.Context) ([]guardrail.Freeze, []guardrail.Protection, error) {
+	const doing = "read guardrails"
+	rows, err := s.q.Standing(ctx)
+	if err != nil {
+		return nil, nil, s.fault(doing, err)
+	}
+	var freezes []guardrail.Freeze
+	var protections []guardrail.Protection
+	for _, row := range rows {
+		if row.Part == 0 {
+			freezes = append(freezes, guardrail.Freeze{})
+			err = decode(row.Body, &freezes[len(freezes)-1])
+		} else {
+			protections = append(protections, guardrail.Protection{})
+			err = decode(row.Body, &protections[len(protections)-1])
+		}
+		if err != nil {
+			return nil, nil, s.fault(doing, err)
 		}
 	}
-	return inForce, nil
+	return inForce(freezes, s.now()), protections, nil
 }
 
 // SetFreeze sets a freeze, or replaces the one of that id.

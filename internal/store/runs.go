@@ -204,6 +204,25 @@ func scanApproval(rows *sql.Rows) (run.Approval, error) {
 	return approvalOf(row)
 }
 
+// ReadyOf gives the ready runs that a node claimed for the leg they are at and has had nothing to do with since
+// before.
+func (s *Store) ReadyOf(ctx context.Context, node string, before time.Time, limit int) ([]run.Run, error) {
+	const doing = "look for runs of a node"
+	rows, err := s.q.ReadyOf(ctx, micros(before), text(node), int32(min(max(limit, 0), mostLimit)))
+	if err != nil {
+		return nil, s.fault(doing, err)
+	}
+	runs := make([]run.Run, 0, len(rows))
+	for _, row := range rows {
+		r, err := runOf(query.RunRow(row))
+		if err != nil {
+			return nil, s.fault(doing, err)
+		}
+		runs = append(runs, r)
+	}
+	return runs, nil
+}
+
 // Beat notes that a node lives.
 func (s *Store) Beat(ctx context.Context, node string, now time.Time) error {
 	return s.Update(ctx, func(tx *Tx) error { return tx.check("beat", tx.q.SaveBeat(ctx, text(node), micros(now))) })

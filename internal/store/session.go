@@ -17,13 +17,17 @@ import (
 //
 // On SQLite it keeps its statements prepared, which is most of the speed. On PostgreSQL, where each
 // statement is a round trip, it keeps back those that nobody waits for the outcome of and sends them
-// together with the next that somebody does; an error of one that was kept back fails the transaction.
+// together with the next that somebody does; an error of one that was kept back fails the transaction. So does a
+// wrong guess: who is all but sure how many rows a statement will change says so beforehand, and doesn't wait to
+// be told (expect). The transaction is then done again without guessing.
 type session struct {
 	conn  *sql.Conn
 	stmts map[string]*sql.Stmt
 	bound func() context.Context // the transaction's
 
 	pipelined bool
+	guesses   bool // what is expected is taken for granted until it is known
+	expected  int64
 	kept      []*keptBack
 	lost      error // why the transaction can only be rolled back
 }
@@ -31,13 +35,23 @@ type session struct {
 // mostKept bounds the statements that are kept back.
 const mostKept = 512
 
+// errGuess says that a statement changed another number of rows than was taken for granted.
+var errGuess = errors.New("a statement did not change the rows that it was expected to")
+
+// expect says how many rows the next statement will change, in all likelihood; at least one.
+func (s *session) expect(rows int64) {
+	if s.pipelined && s.guesses {
+		s.expected = rows
+	}
+}
+
 func newSession(conn *sql.Conn, pipelined bool) *session {
 	return &session{conn: conn, stmts: map[string]*sql.Stmt{}, pipelined: pipelined}
 }
 
 func (s *session) begin(ctx context.Context) (*sql.Tx, error) {
 	s.bound = func() context.Context { return ctx }
-	s.kept, s.lost = nil, nil
+	s.kept, s.lost, s.expected = nil, nil, 0
 	return s.conn.BeginTx(ctx, nil)
 }
 
@@ -123,12 +137,16 @@ type keptBack struct {
 	session *session
 	text    string
 	args    []any
+	guess   int64 // 0 where nothing is taken for granted
 	rows    int64
 	done    bool
 }
 
-// RowsAffected is of sql.Result: who asks for it waits for the statement.
+// RowsAffected is of sql.Result: who asks for it waits for the statement, unless it is taken for granted.
 func (k *keptBack) RowsAffected() (int64, error) {
+	if k.guess > 0 {
+		return k.guess, nil
+	}
 	if !k.done {
 		if err := k.session.flush(); err != nil {
 			return 0, err
@@ -146,7 +164,8 @@ func (s *session) keep(ctx context.Context, text string, args []any) (sql.Result
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	k := &keptBack{session: s, text: text, args: slices.Clone(args)}
+	k := &keptBack{session: s, text: text, args: slices.Clone(args), guess: s.expected}
+	s.expected = 0
 	s.kept = append(s.kept, k)
 	if len(s.kept) < mostKept {
 		return k, nil
@@ -183,6 +202,9 @@ func send(ctx context.Context, conn *pgx.Conn, kept []*keptBack) error {
 			return errors.Join(err, results.Close())
 		}
 		k.rows, k.done = tag.RowsAffected(), true
+		if k.guess > 0 && k.rows != k.guess {
+			return errors.Join(errGuess, results.Close())
+		}
 	}
 	return results.Close()
 }

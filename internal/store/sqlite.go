@@ -35,7 +35,7 @@ func (s *Store) openSQLite(path string) error {
 	}
 	pragmas := []string{
 		"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(ON)", "cache_size(-16000)",
-		"journal_size_limit(67108864)",
+		"journal_size_limit(67108864)", "wal_autocheckpoint(4000)", // pages: the same few are written again and again
 	}
 	var err error
 	if s.write, err = sqliteAt(path, pragmas); err != nil {

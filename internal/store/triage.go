@@ -106,7 +106,7 @@ func (tx *Tx) Save(ctx context.Context, d run.Decision) error {
 	}
 	doubled := map[string]bool{}
 	for _, r := range d.Runs {
-		fresh, err := tx.insertRun(ctx, r)
+		fresh, err := tx.saveRun(ctx, r, d.Versions)
 		if err != nil {
 			return err
 		}
@@ -143,6 +143,7 @@ func (tx *Tx) saveFinding(ctx context.Context, d run.Decision) error {
 	if err != nil {
 		return tx.check("save finding", err)
 	}
+	tx.begun.sawFinding(id, body)
 	if err := tx.nameFinding(ctx, id, &f); err != nil {
 		return err
 	}
@@ -206,6 +207,7 @@ func (tx *Tx) saveDecided(ctx context.Context, d run.Decision) error {
 
 func (tx *Tx) merge(ctx context.Context, merged string, into *incident.Incident) error {
 	const doing = "merge incident"
+	tx.begun.sawMerged(merged)
 	moves := []func() error{
 		func() error { return tx.q.MoveMerged(ctx, into.ID, merged) },
 		func() error { _, err := tx.q.MergeIncident(ctx, merged, into.ID, micros(into.Updated)); return err },
@@ -222,16 +224,37 @@ func (tx *Tx) merge(ctx context.Context, merged string, into *incident.Incident)
 	return nil
 }
 
+// saveRun adds a run that was decided, claimed where the job begins runs, and reports whether it was not there
+// already.
+func (tx *Tx) saveRun(ctx context.Context, r run.Run, versions []run.Version) (fresh bool, err error) {
+	var by claim
+	if tx.begun.node != "" && r.State == run.Ready {
+		by = claim{node: tx.begun.node, leg: r.Leg}
+		r.Fence++
+	}
+	if fresh, err = tx.insertRun(ctx, r, by); fresh && by.node != "" {
+		tx.begun.sawRun(r, versions)
+	}
+	return fresh, err
+}
+
+// claim is by whom a run is claimed, and for which leg.
+type claim struct {
+	node string
+	leg  int64
+}
+
 // insertRun adds a run, and reports whether it was not there already.
-func (tx *Tx) insertRun(ctx context.Context, r run.Run) (fresh bool, err error) {
+func (tx *Tx) insertRun(ctx context.Context, r run.Run, by claim) (fresh bool, err error) {
 	body, err := encode(r)
 	if err != nil {
 		return false, err
 	}
+	tx.db.expect(1)
 	rows, err := tx.q.InsertRun(ctx, query.InsertRunParams{
 		ID: r.ID, BeganIn: r.Incident, Incident: r.Incident, Finding: r.Finding, Playbook: text(r.Playbook), Hash: r.Hash,
-		Subject: text(r.Subject), State: string(r.State), Leg: r.Leg, Fence: r.Fence, Wake: wakeOf(r), Ready: readyOf(r),
-		Created: micros(r.Created), Updated: micros(r.Updated), Body: body,
+		Subject: text(r.Subject), State: string(r.State), Node: by.node, Claimed: by.leg, Leg: r.Leg, Fence: r.Fence,
+		Wake: wakeOf(r), Ready: readyOf(r), Created: micros(r.Created), Updated: micros(r.Updated), Body: body,
 	})
 	return rows == 1, tx.check("save run", err)
 }
@@ -311,6 +334,7 @@ func (tx *Tx) saveIncident(ctx context.Context, i *incident.Incident) (fresh boo
 	if enc.err != nil {
 		return false, enc.err
 	}
+	tx.begun.sawIncident(i, body, entities)
 	title := text(strings.ToLower(i.Title))
 	rows, err := tx.q.UpdateIncident(ctx, query.UpdateIncidentParams{
 		ID: i.ID, State: string(i.State), Severity: int64(i.Severity), Account: text(i.Account), Owner: text(i.Owner), Title: title,

@@ -11,6 +11,7 @@ type Tx struct {
 	db      *session
 	q       *query.Queries // on db
 	records []record.Record
+	begun   begun // of this job
 	failed  error // the first error of the database in this job
 }
 

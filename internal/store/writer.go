@@ -147,10 +147,14 @@ func (w *writer) execute(ctx context.Context, batch []*job) {
 // persist commits a batch, again where the database asks for it or the connection broke before the commit.
 func (w *writer) persist(ctx context.Context, batch []*job) error {
 	begun := time.Now()
-	for try := 1; ; try++ {
-		err := w.transact(ctx, batch)
+	for try, guesses := 1, true; ; try++ {
+		err := w.transact(ctx, batch, guesses)
 		if err == nil {
 			return nil
+		}
+		if errors.Is(err, errGuess) && guesses {
+			guesses = false
+			continue
 		}
 		if unsure, ok := errors.AsType[*unsureError](err); ok {
 			settled, committed := w.settle(ctx, unsure)
@@ -170,12 +174,13 @@ func (w *writer) persist(ctx context.Context, batch []*job) error {
 }
 
 // transact executes a batch in one transaction. The errors of single jobs are left with them.
-func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
+func (w *writer) transact(ctx context.Context, batch []*job, guesses bool) (err error) {
 	bounded, cancel := w.bound(ctx)
 	defer cancel()
 	if err := w.connect(bounded); err != nil {
 		return err
 	}
+	w.conn.guesses = guesses
 	db, err := w.conn.begin(bounded)
 	if err != nil {
 		w.drop()
@@ -191,10 +196,8 @@ func (w *writer) transact(ctx context.Context, batch []*job) (err error) {
 		return err
 	}
 	tx := &Tx{store: w.store, db: w.conn, q: query.New(w.conn)}
-	for _, j := range batch {
-		if err := w.one(bounded, tx, j); err != nil {
-			return err
-		}
+	if kept, err := w.perform(bounded, tx, db, batch); err != nil || !kept {
+		return err
 	}
 	added, err := w.append(bounded, head, tx.records)
 	if err != nil {
@@ -216,6 +219,28 @@ func (w *writer) bound(ctx context.Context) (context.Context, context.CancelFunc
 		return ctx, func() {}
 	}
 	return context.WithTimeout(ctx, w.store.engine.limit)
+}
+
+// perform executes the jobs of a batch. One that is alone needs no savepoint: where it fails all is rolled back,
+// and kept is false. It returns an error only if the transaction is lost.
+func (w *writer) perform(ctx context.Context, tx *Tx, db *sql.Tx, batch []*job) (kept bool, err error) {
+	if len(batch) > 1 {
+		for _, j := range batch {
+			if err := w.one(ctx, tx, j); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	}
+	alone := batch[0]
+	alone.err = w.call(tx, alone)
+	if w.conn.lost != nil {
+		return false, w.conn.lost
+	}
+	if alone.err != nil {
+		w.abandon(db)
+	}
+	return alone.err == nil, nil
 }
 
 // one executes a job within a savepoint. It returns an error only if the transaction is lost.
@@ -249,7 +274,7 @@ func (w *writer) call(tx *Tx, j *job) (err error) {
 			err = fault.New(fault.Internal, "panic: %v", cause)
 		}
 	}()
-	j.bug, tx.failed = nil, nil
+	j.bug, tx.failed, tx.begun = nil, nil, begun{}
 	if err := j.fn(tx); err != nil {
 		if cause := j.left(); cause != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 			return cause

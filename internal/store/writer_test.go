@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -223,6 +224,71 @@ func TestLedgerHoldsExactlyWhatIsKept(t *testing.T) {
 		}
 		if _, err := t.VerifyLedger(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestRefusedWriteAmongOthers lets writes come together of which some are refused: PostgreSQL's transaction takes
+// for granted that none is, and must find out.
+func TestRefusedWriteAmongOthers(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t with) {
+		const writers = 12
+		var journals []run.Journal
+		for n := range writers {
+			d := opened(strconv.Itoa(n))
+			journals = append(journals, begin(t, t.Store, "node-a", d)...)
+		}
+		before, err := t.VerifyLedger(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		entered, release := make(chan struct{}), make(chan struct{})
+		var group sync.WaitGroup
+		group.Go(func() { // holds the writer up, so that the others are in one transaction
+			if err := t.Update(t.Context(), func(*store.Tx) error { close(entered); <-release; return nil }); err != nil {
+				t.Error(err)
+			}
+		})
+		<-entered
+		for n, j := range journals {
+			group.Go(func() {
+				r, stale := j.Run, n%4 == 1
+				r.Reason = "written"
+				if stale {
+					r.Fence--
+				}
+				rec := record.New(noon, record.ActionIntended, record.System, nil).About(r.Incident, r.ID, "s")
+				err := t.Write(t.Context(), run.Entry{
+					Run: r, Steps: []run.Step{{Run: r.ID, ID: "s", Action: "a", State: run.Intended}}, Records: []record.Record{rec},
+				})
+				if stale != fault.Is(err, fault.Conflict) || !stale && err != nil {
+					t.Errorf("run %s, stale %t: got %v", r.ID, stale, err)
+				}
+			})
+		}
+		group.Go(func() { // a run that is there already is left out, with its records
+			again := opened("0")
+			again.Runs[0].ID, again.Records[1].Run = "run-again", "run-again"
+			save(t, t.Store, again)
+		})
+		close(release)
+		group.Wait()
+		for n, j := range journals {
+			got, err := t.Load(t.Context(), j.Run.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if written := got.Run.Reason == "written" && len(got.Steps) == 1; written == (n%4 == 1) {
+				t.Errorf("run %s is written: %t", j.Run.ID, written)
+			}
+		}
+		if _, err := t.Load(t.Context(), "run-again"); !fault.Is(err, fault.NotFound) {
+			t.Errorf("got %v, want that the second run was left out", err)
+		}
+		after, err := t.VerifyLedger(t.Context())
+		if want := before.Size + writers*3/4 + 1; err != nil || after.Size != want {
+			t.Errorf("%d records, %v; want %d", after.Size, err, want)
 		}
 	})
 }

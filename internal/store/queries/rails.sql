@@ -1,6 +1,12 @@
 -- name: Freezes :many
 SELECT body FROM freezes ORDER BY id;
 
+-- name: Standing :many
+SELECT CAST(0 AS BIGINT) AS part, id, body FROM freezes
+UNION ALL
+SELECT CAST(1 AS BIGINT), id, body FROM protections
+ORDER BY 1, 2;
+
 -- name: SaveFreeze :exec
 INSERT INTO freezes (id, body) VALUES ($1, $2) ON CONFLICT (id) DO UPDATE SET body = excluded.body;
 

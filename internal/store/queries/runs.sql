@@ -3,7 +3,7 @@ INSERT INTO playbook_versions (name, hash, text) VALUES ($1, $2, $3) ON CONFLICT
 
 -- name: InsertRun :execrows
 INSERT INTO runs (id, began_in, incident, finding, playbook, hash, subject, state, node, claimed, leg, fence, wake, ready, created, updated, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 0, $9, $10, $11, $12, $13, $14, $15)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (began_in, playbook, subject) DO NOTHING;
 
 -- name: Run :one
@@ -79,6 +79,11 @@ WHERE r.ready > 0 AND r.ready <= sqlc.arg(before)
     AND (r.ready <= sqlc.arg(long_before) OR r.claimed <> r.leg
         OR NOT EXISTS (SELECT 1 FROM nodes n WHERE n.node = r.node AND n.beat > sqlc.arg(before)))
 ORDER BY r.ready LIMIT sqlc.arg(most);
+
+-- name: ReadyOf :many
+SELECT incident, leg, fence, updated, body FROM runs
+WHERE ready > 0 AND ready < sqlc.arg(before) AND node = sqlc.arg(node) AND claimed = leg
+ORDER BY ready LIMIT sqlc.arg(most);
 
 -- name: DueWake :many
 SELECT incident, leg, fence, updated, body FROM runs

@@ -172,3 +172,39 @@ func (q *Queries) SaveProtection(ctx context.Context, iD string, body string) er
 	_, err := q.db.ExecContext(ctx, saveProtection, iD, body)
 	return err
 }
+
+const standing = `-- name: Standing :many
+SELECT CAST(0 AS BIGINT) AS part, id, body FROM freezes
+UNION ALL
+SELECT CAST(1 AS BIGINT), id, body FROM protections
+ORDER BY 1, 2
+`
+
+type StandingRow struct {
+	Part int64
+	ID   string
+	Body string
+}
+
+func (q *Queries) Standing(ctx context.Context) ([]StandingRow, error) {
+	rows, err := q.db.QueryContext(ctx, standing)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []StandingRow
+	for rows.Next() {
+		var i StandingRow
+		if err := rows.Scan(&i.Part, &i.ID, &i.Body); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -313,7 +313,7 @@ func (q *Queries) DueWake(ctx context.Context, wake int64, limit int32) ([]DueWa
 
 const insertRun = `-- name: InsertRun :execrows
 INSERT INTO runs (id, began_in, incident, finding, playbook, hash, subject, state, node, claimed, leg, fence, wake, ready, created, updated, body)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '', 0, $9, $10, $11, $12, $13, $14, $15)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 ON CONFLICT (began_in, playbook, subject) DO NOTHING
 `
 
@@ -326,6 +326,8 @@ type InsertRunParams struct {
 	Hash     string
 	Subject  string
 	State    string
+	Node     string
+	Claimed  int64
 	Leg      int64
 	Fence    int64
 	Wake     int64
@@ -345,6 +347,8 @@ func (q *Queries) InsertRun(ctx context.Context, arg InsertRunParams) (int64, er
 		arg.Hash,
 		arg.Subject,
 		arg.State,
+		arg.Node,
+		arg.Claimed,
 		arg.Leg,
 		arg.Fence,
 		arg.Wake,
@@ -466,6 +470,49 @@ func (q *Queries) OldestReady(ctx context.Context) (int64, error) {
 	var oldest int64
 	err := row.Scan(&oldest)
 	return oldest, err
+}
+
+const readyOf = `-- name: ReadyOf :many
+SELECT incident, leg, fence, updated, body FROM runs
+WHERE ready > 0 AND ready < $1 AND node = $2 AND claimed = leg
+ORDER BY ready LIMIT $3
+`
+
+type ReadyOfRow struct {
+	Incident string
+	Leg      int64
+	Fence    int64
+	Updated  int64
+	Body     string
+}
+
+func (q *Queries) ReadyOf(ctx context.Context, before int64, node string, most int32) ([]ReadyOfRow, error) {
+	rows, err := q.db.QueryContext(ctx, readyOf, before, node, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ReadyOfRow
+	for rows.Next() {
+		var i ReadyOfRow
+		if err := rows.Scan(
+			&i.Incident,
+			&i.Leg,
+			&i.Fence,
+			&i.Updated,
+			&i.Body,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Close(); err != nil {
+		return nil, err
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const run = `-- name: Run :one
