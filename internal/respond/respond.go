@@ -267,6 +267,7 @@ type session struct {
 	finding map[string]any // as expressions see it
 	added   run.Entry
 
+	lost      error     // why nothing can be written any more
 	owing     bool      // an outcome is noted that must be written before anything else is done
 	deferring int       // branches are under way at once; what has to ask comes back for it
 	waits     []waiting // what the run will wait for
@@ -328,6 +329,9 @@ func (s *session) step(id string, of *playbook.Step) run.Step {
 
 // write makes everything noted durable.
 func (s *session) write(ctx context.Context) error {
+	if s.lost != nil {
+		return s.lost
+	}
 	s.run.Updated = s.Now()
 	s.added.Run = s.run
 	err := s.Journal.Write(ctx, s.added)
@@ -336,7 +340,8 @@ func (s *session) write(ctx context.Context) error {
 		return reached
 	}
 	if err != nil {
-		return fmt.Errorf("write journal: %w", err)
+		s.lost = fmt.Errorf("write journal: %w", err) // whether it was written or not: the leg knows no longer
+		return s.lost
 	}
 	s.added, s.owing = run.Entry{}, false
 	return nil

@@ -30,22 +30,25 @@ func (s *session) begin(state *run.Step, outputs map[string]any) {
 }
 
 // close ends a step by how the steps within it got on.
-func (s *session) close(state run.Step, got flow) flow {
+func (s *session) close(state run.Step, got flow, err error) (flow, error) {
+	if err != nil {
+		return got, err
+	}
 	switch got.turn {
 	case parked, asks:
-		return got
+		return got, nil
 	case ended:
 		state.State, state.Ends, state.Error, state.Ended = run.Broken, got.ends, got.reason(), s.Now()
 		if got.ends != run.Failed {
 			state.State = run.Stopped
 		}
 		s.note(state)
-		return flow{turn: ended, ends: got.ends, why: state.Error}
+		return flow{turn: ended, ends: got.ends, why: state.Error}, nil
 	case onward:
 	}
 	state.State, state.Error, state.Ended = run.Done, "", s.Now()
 	s.note(state)
-	return flow{}
+	return flow{}, nil
 }
 
 // group goes through the steps of a group, or those of its else.
@@ -56,7 +59,7 @@ func (s *session) group(ctx context.Context, f *frame, step *playbook.Step, stat
 		steps = step.Else
 	}
 	got, err := s.sequence(ctx, f, steps)
-	return s.close(state, got), err
+	return s.close(state, got, err)
 }
 
 // choose goes through the steps of the first case that is so.
@@ -69,7 +72,7 @@ func (s *session) choose(ctx context.Context, f *frame, step *playbook.Step, sta
 		s.begin(&state, map[string]any{"case": chosen(step, value)})
 	}
 	got, err := s.sequence(ctx, f, way(step, state))
-	return s.close(state, got), err
+	return s.close(state, got, err)
 }
 
 // chosen gives the number of the case that a value is of, -1 for none.
@@ -127,7 +130,7 @@ func (s *session) call(ctx context.Context, f *frame, step *playbook.Step, state
 	}
 	inputs, _ := state.Outputs["inputs"].(map[string]any)
 	got, err := s.whole(ctx, f.called(step, inputs))
-	return s.close(state, got), err
+	return s.close(state, got, err)
 }
 
 // inputs are what a called playbook is given.
@@ -157,7 +160,7 @@ func (s *session) parallel(ctx context.Context, f *frame, step *playbook.Step, s
 	got, _, err := s.branches(ctx, len(step.Parallel), len(step.Parallel), func(ctx context.Context, i int) (flow, error) {
 		return s.perform(ctx, f, &step.Parallel[i])
 	})
-	return s.close(state, got), err
+	return s.close(state, got, err)
 }
 
 // forEach goes through a list.
@@ -173,14 +176,11 @@ func (s *session) forEach(ctx context.Context, f *frame, step *playbook.Step, st
 	got, failed, err := s.branches(ctx, len(items), step.Loop.AtOnce, func(ctx context.Context, i int) (flow, error) {
 		return s.sequence(ctx, f.turn(step, i, items[i]), step.Steps)
 	})
-	if err != nil {
-		return got, err
-	}
 	state.Outputs = map[string]any{"items": items, "turns": len(items), "failed": failed}
 	if got.turn == ended && got.ends != run.Denied && len(items) > 1 {
 		got.why, got.step = fmt.Sprintf("%d of %d turns failed: %s", failed, len(items), got.reason()), ""
 	}
-	return s.close(state, got), nil
+	return s.close(state, got, err)
 }
 
 // items computes the list that a loop goes through, as the journal keeps it.
@@ -295,7 +295,7 @@ func (s *session) wait(ctx context.Context, f *frame, step *playbook.Step, state
 		if due := state.Started.Add(wait.Time); s.Now().Before(due) {
 			return s.park(run.Waiting, "waits until "+due.UTC().Format(time.RFC3339), due), nil
 		}
-		return s.close(state, flow{}), nil
+		return s.close(state, flow{}, nil)
 	}
 	if wait.Look != nil {
 		seen, err := s.look(ctx, f, wait.Look, state.ID)
@@ -312,7 +312,7 @@ func (s *session) wait(ctx context.Context, f *frame, step *playbook.Step, state
 	deadline := state.Started.Add(wait.Within)
 	switch {
 	case so:
-		return s.close(state, flow{}), nil
+		return s.close(state, flow{}, nil)
 	case s.Now().Before(deadline):
 		next := s.Now().Add(wait.Every)
 		if next.After(deadline) {
@@ -320,7 +320,7 @@ func (s *session) wait(ctx context.Context, f *frame, step *playbook.Step, state
 		}
 		return s.park(run.Waiting, "waits until "+wait.Until.String(), next), nil
 	case wait.GoOn:
-		return s.close(state, flow{}), nil
+		return s.close(state, flow{}, nil)
 	}
 	return s.fail(ctx, step, state, fmt.Sprintf("after %s it still isn't so that %s", wait.Within, wait.Until))
 }
