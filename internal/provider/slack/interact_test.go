@@ -182,7 +182,9 @@ func TestAskingPostsButtons(t *testing.T) {
 	var sent []question.Message
 	telling := question.Telling{
 		Question: o.asked, Headline: "Approval needed: contain " + mention, Token: "tok",
-		Link: func(_ context.Context, to question.Person) (string, error) { return "https://riposte.example.com/a/x" + to.Name, nil },
+		Link: func(_ context.Context, to question.Person) (string, error) {
+			return "https://riposte.example.com/a/x" + to.Name, nil
+		},
 		Sent: func(_ context.Context, m question.Message) error { sent = append(sent, m); return nil },
 	}
 	asker, can := o.app.Actions()[0].(interface {
