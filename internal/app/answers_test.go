@@ -25,11 +25,12 @@ import (
 	"github.com/riposte-sec/riposte/internal/app"
 	"github.com/riposte-sec/riposte/internal/channel"
 	"github.com/riposte-sec/riposte/internal/ledger"
+	"github.com/riposte-sec/riposte/internal/oncall"
 	"github.com/riposte-sec/riposte/internal/provider/slack"
 	"github.com/riposte-sec/riposte/internal/provider/teams"
 	"github.com/riposte-sec/riposte/internal/provider/webhook"
 	"github.com/riposte-sec/riposte/internal/question"
-	"github.com/riposte-sec/riposte/internal/run"
+	riposte "github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/secret"
 	"github.com/riposte-sec/riposte/internal/store"
 )
@@ -80,7 +81,7 @@ func newOutside(tb testing.TB) *outside {
 }
 
 // asked runs a server that asks everybody, and has it ask as often as wanted. It gives the questions, the last first.
-func asked(tb testing.TB, questions int) (*running, *outside, []run.Approval) {
+func asked(tb testing.TB, questions int) (*running, *outside, []riposte.Approval) {
 	tb.Helper()
 	o := newOutside(tb)
 	folder := files(tb, map[string]string{
@@ -102,17 +103,12 @@ func asked(tb testing.TB, questions int) (*running, *outside, []run.Approval) {
 	c.Webhook = webhook.Config{Endpoints: map[string]webhook.Endpoint{"hook": {
 		URL: webhook.Text{Secret: secret.New(o.URL + "/hook")}, Secret: secret.New("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
 	}}}
-	source := c.OnCall
-	if source == nil {
-		source = map[string]onCallSource{}
-	}
-	source["security"] = onCallSource{File: filepath.Join(folder, "rotation.yaml")}
-	c.OnCall = source
+	c.OnCall = oncall.Config{"security": {File: filepath.Join(folder, "rotation.yaml")}}
 	c.Channels = channel.Config{"quiet": nil, "security": {
 		{Use: "slack.notify", With: map[string]any{"channel": "alerts"}}, {Use: "teams.notify", With: map[string]any{"channel": "alerts"}},
 		{Use: "webhook.send", With: map[string]any{"endpoint": "hook"}}, {Use: "oncall.notify", With: map[string]any{"rotation": "security"}},
 	}}
-	r := start(tb, c)
+	r := run(tb, c)
 	for n := range questions {
 		event := `{"eventVersion":"1.08","eventTime":"` + time.Now().UTC().Format(time.RFC3339) + `","eventSource":"cloudtrail.amazonaws.com",` +
 			`"eventName":"StopLogging","awsRegion":"eu-central-1","sourceIPAddress":"198.51.100.` + strconv.Itoa(n+1) + `","eventID":"e-` + strconv.Itoa(n) +
@@ -122,7 +118,7 @@ func asked(tb testing.TB, questions int) (*running, *outside, []run.Approval) {
 			tb.Fatal(err)
 		}
 	}
-	var page store.Page[run.Approval]
+	var page store.Page[riposte.Approval]
 	until(tb, "everybody is asked", func() bool {
 		if err := r.admin().Get(tb.Context(), "/v1/approvals", nil, &page); err != nil {
 			tb.Fatal(err)
@@ -161,9 +157,9 @@ func (r *running) send(target, body string, header http.Header) (status int, tex
 	return answer.StatusCode, string(said)
 }
 
-func (r *running) approval(id string) run.Approval {
+func (r *running) approval(id string) riposte.Approval {
 	r.tb.Helper()
-	var a run.Approval
+	var a riposte.Approval
 	if err := r.admin().Get(r.tb.Context(), "/v1/approvals/"+id, nil, &a); err != nil {
 		r.tb.Fatal(err)
 	}
@@ -195,7 +191,7 @@ func TestPeopleAnswerWhereTheyAre(t *testing.T) {
 	status, _ := r.send("/v1/slack/interactions", body, http.Header{
 		"X-Slack-Request-Timestamp": {stamp}, "X-Slack-Signature": {"v0=" + hex.EncodeToString(mac([]byte(slackKey), "v0:"+stamp+":"+body))},
 	})
-	until(t, "the answer from Slack counts", func() bool { return r.approval(bySlack.ID).Answer == run.Approved })
+	until(t, "the answer from Slack counts", func() bool { return r.approval(bySlack.ID).Answer == riposte.Approved })
 	if got := r.approval(bySlack.ID); status != http.StatusOK || got.By != "ana" {
 		t.Errorf("got status %d, %+v", status, got)
 	}
@@ -210,7 +206,7 @@ func TestPeopleAnswerWhereTheyAre(t *testing.T) {
 	status, text := r.send("/v1/teams/messages", string(said), http.Header{
 		"Authorization": {"HMAC " + base64.StdEncoding.EncodeToString(mac(teamsKey, string(said)))},
 	})
-	if got := r.approval(byTeams.ID); status != http.StatusOK || got.Answer != run.Refused || got.By != "ana" || got.Reason != "it is ours" {
+	if got := r.approval(byTeams.ID); status != http.StatusOK || got.Answer != riposte.Refused || got.By != "ana" || got.Reason != "it is ours" {
 		t.Errorf("got status %d, %s, %+v", status, text, got)
 	}
 
@@ -238,7 +234,7 @@ func TestPeopleAnswerWhereTheyAre(t *testing.T) {
 		page.Header.Get("Referrer-Policy") != "no-referrer" || !strings.Contains(page.Header.Get("Content-Security-Policy"), "form-action 'self'") {
 		t.Errorf("%v, status %d, %v: %s", err, page.StatusCode, page.Header, shown)
 	}
-	if got := r.approval(byLink.ID); got.Answer != run.Pending {
+	if got := r.approval(byLink.ID); got.Answer != riposte.Pending {
 		t.Errorf("looking decided: %+v", got)
 	}
 	form := url.Values{"answer": {"approve"}, "hash": {byLink.Hash}, "reason": {"seen"}}.Encode()
@@ -246,7 +242,7 @@ func TestPeopleAnswerWhereTheyAre(t *testing.T) {
 	if status, text := r.send(link, form, kind); status != http.StatusOK {
 		t.Errorf("got status %d: %s", status, text)
 	}
-	if got := r.approval(byLink.ID); got.Answer != run.Approved || got.By != "link:security" || got.Reason != "seen" {
+	if got := r.approval(byLink.ID); got.Answer != riposte.Approved || got.By != "link:security" || got.Reason != "seen" {
 		t.Errorf("got %+v", got)
 	}
 	if status, text := r.send(link, form, kind); status != http.StatusGone || !strings.Contains(text, "Approved by link:security") {
@@ -303,7 +299,7 @@ func TestWhoIsOnCallIsShown(t *testing.T) {
 	link := linkPattern.FindStringSubmatch(o.sent("/api/chat.postMessage")[index])[1]
 	form := url.Values{"answer": {"deny"}, "hash": {open[0].Hash}, "reason": {"no"}}.Encode()
 	status, text := r.send(link, form, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}})
-	if got := r.approval(open[0].ID); status != http.StatusOK || got.By != "link:ana" || got.Answer != run.Refused {
+	if got := r.approval(open[0].ID); status != http.StatusOK || got.By != "link:ana" || got.Answer != riposte.Refused {
 		t.Errorf("got status %d, %+v: %s", status, got, text)
 	}
 }
@@ -311,12 +307,12 @@ func TestWhoIsOnCallIsShown(t *testing.T) {
 func TestMistakesAboutPeople(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"slack: {signing_secret: 0123456789abcdef, users: {U0ANA: {name: ana, roles: [boss]}}}\n":                    "slack.users.U0ANA.roles",
-		"teams: {secret: MDEyMzQ1Njc4OWFiY2RlZg==, users: {" + anaEntra + ": {name: ana, roles: [boss]}}}\n":         "teams.users",
-		"oncall: {security: {pagerduty: {schedule: PI7DH85, token: x, roles: [boss]}}}\n":                              "oncall.security.pagerduty.roles",
-		"approvals: {links: {base_url: \"http://riposte.example.com\"}}\n":                                            "approvals.links.base_url",
-		"oncall: {security: {file: nowhere.yaml}}\n":                                                                  "oncall.security",
-		"channels: {security: [{use: oncall.notify, with: {rotation: security}}]}\n":                                  "oncall.notify",
+		"slack: {signing_secret: 0123456789abcdef, users: {U0ANA: {name: ana, roles: [boss]}}}\n":            "slack.users.U0ANA.roles",
+		"teams: {secret: MDEyMzQ1Njc4OWFiY2RlZg==, users: {" + anaEntra + ": {name: ana, roles: [boss]}}}\n": "teams.users",
+		"oncall: {security: {pagerduty: {schedule: PI7DH85, token: x, roles: [boss]}}}\n":                    "oncall.security.pagerduty.roles",
+		"approvals: {links: {base_url: \"http://riposte.example.com\"}}\n":                                   "approvals.links.base_url",
+		"oncall: {security: {file: nowhere.yaml}}\n":                                                         "oncall.security",
+		"channels: {security: [{use: oncall.notify, with: {rotation: security}}]}\n":                         "oncall.notify",
 	} {
 		folder := files(t, map[string]string{"riposte.yaml": text})
 		_, _, err := app.ReadConfig(filepath.Join(folder, "riposte.yaml"))
