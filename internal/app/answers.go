@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/api"
 	"github.com/riposte-sec/riposte/internal/approvallink"
 	"github.com/riposte-sec/riposte/internal/auth"
@@ -82,9 +84,41 @@ func (a *answers) Decide(ctx context.Context, given question.Answer) (run.Approv
 	if given.Hash == "" {
 		return run.Approval{}, fault.New(fault.Invalid, "an answer is for exact plans: their hash is missing")
 	}
+	asked, err := a.store.Approval(ctx, given.Approval)
+	if err != nil {
+		return asked, err
+	}
+	if err := itself(asked, given); err != nil {
+		return asked, err
+	}
 	return a.runner.Decide(ctx, a.store, respond.Answer{
-		Approval: given.Approval, Hash: given.Hash, Yes: given.Yes, By: given.By, Roles: given.Roles, Reason: given.Reason,
+		Approval: given.Approval, Hash: given.Hash, Yes: given.Yes, By: given.By, Roles: given.Roles, Reason: given.Reason, Via: given.Via,
 	})
+}
+
+// itself keeps whoever may not answer, or has answered, from doing so by a link: there they have another name.
+func itself(asked run.Approval, given question.Answer) error {
+	if asked.Answer != run.Pending {
+		return nil // what became of it says more
+	}
+	if slices.ContainsFunc(asked.Barred, func(name string) bool { return onePerson(name, given.By) }) {
+		return fault.New(fault.Denied, "%s brought this question about and can't answer it; somebody else has to", given.By)
+	}
+	for _, vote := range asked.Votes {
+		if given.Yes && onePerson(vote.By, given.By) {
+			return fault.New(fault.Conflict, "%s has said yes already; %d different people have to", vote.By, asked.Quorum)
+		}
+	}
+	return nil
+}
+
+// onePerson reports whether two names may be one person's: by a link or without, as an address or without its domain.
+func onePerson(a, b string) bool {
+	local := func(name string) string {
+		name, _, _ = strings.Cut(strings.TrimPrefix(name, approvallink.By), "@")
+		return name
+	}
+	return strings.EqualFold(local(a), local(b))
 }
 
 // announcer makes what tells people that they are needed.
@@ -94,7 +128,10 @@ func (a *App) announcer(notify *channel.Notify) *announcer {
 			Store: a.store, Desk: a.desk, Missed: a.keeper.Missed, Now: a.options.Now, Logger: a.options.Logger,
 		})
 	}
-	return &announcer{notify: notify, channel: a.config.Respond.Announce, desk: a.desk, links: a.links, now: a.options.Now}
+	return &announcer{
+		notify: notify, own: a.config.Respond.Announce, onCall: oncall.NewNotify(a.told.rotations, a.told, a.options.Now), desk: a.desk,
+		links: a.links, now: a.options.Now,
+	}
 }
 
 // doors opens the ways by which people answer from outside, as far as they are configured.
@@ -143,34 +180,78 @@ func shiftOf(s oncall.Shift) api.Shift {
 	return shift
 }
 
-// announcer tells a channel what people are needed for.
+// announcer tells channels, and those on call, what people are needed for.
 type announcer struct {
-	notify  *channel.Notify
-	channel string
-	desk    *answers
-	links   *approvallink.Links // nil where they are off
-	now     func() time.Time
+	notify *channel.Notify
+	own    string // the organisation's channel
+	onCall *oncall.Notify
+	desk   *answers
+	links  *approvallink.Links // nil where they are off
+	now    func() time.Time
 }
 
-// Announce puts a question before the people of the channel.
+// Announce tells everybody whom a notice is for. Whom one way doesn't reach, another may.
 func (a *announcer) Announce(ctx context.Context, n respond.Notice) error {
-	q, err := a.desk.Question(ctx, n.Approval)
+	channels := n.Channels
+	if len(channels) == 0 {
+		channels = []string{a.own}
+	}
+	tell := func(do action.Action, ask func(question.Telling) error, with map[string]any, token, name string) error {
+		if n.Approval == "" {
+			return a.tell(ctx, do, with, n, token)
+		}
+		t, err := a.telling(ctx, n, name)
+		t.Token = token
+		if err != nil {
+			return err
+		}
+		return ask(t)
+	}
+	var errs []error
+	for i, name := range channels {
+		ask := func(t question.Telling) error { return a.notify.Ask(ctx, name, t) }
+		errs = append(errs, tell(a.notify, ask, map[string]any{"channel": name}, fmt.Sprintf("%s-%d", n.Token, i), name))
+	}
+	for i, name := range n.OnCall {
+		ask := func(t question.Telling) error { return a.onCall.Ask(ctx, action.Params{"rotation": name}, t) }
+		errs = append(errs, tell(a.onCall, ask, map[string]any{"rotation": name}, fmt.Sprintf("%s-on-call-%d", n.Token, i), name))
+	}
+	return errors.Join(errs...)
+}
+
+// tell sends what is no question.
+func (a *announcer) tell(ctx context.Context, do action.Action, with map[string]any, n respond.Notice, token string) error {
+	with["subject"], with["message"] = n.Title, fmt.Sprintf("%s\nIncident %s, run %s.", n.Text, n.Incident, n.Run)
+	params, err := action.Bind(do.Spec(), with)
 	if err != nil {
 		return err
 	}
-	return a.notify.Ask(ctx, a.channel, question.Telling{
-		Question: q, Headline: n.Title, Token: n.Token,
-		Link: func(ctx context.Context, to question.Person) (string, error) { return a.link(ctx, q, a.channel, to) },
+	plan, err := do.Plan(ctx, action.Input{Params: params, Incident: n.Incident, Run: n.Run, Token: token})
+	if err != nil {
+		return err
+	}
+	_, err = do.Apply(ctx, plan)
+	return err
+}
+
+// telling is the question of a notice, on its way to a channel's people.
+func (a *announcer) telling(ctx context.Context, n respond.Notice, name string) (question.Telling, error) {
+	q, err := a.desk.Question(ctx, n.Approval)
+	return question.Telling{
+		Question: q, Headline: n.Title,
+		Link: func(ctx context.Context, to question.Person) (string, error) { return a.link(ctx, q, name, to) },
 		Sent: func(ctx context.Context, m question.Message) error {
 			m.Sent = a.now()
 			return a.desk.store.KeepMessage(ctx, m)
 		},
-	})
+	}, err
 }
 
-// link makes a link for somebody, or for whoever reads the channel.
+// link makes a link for somebody, or for whoever reads the channel. There is none for whom it would be of no use,
+// and none for a channel where several people have to answer: nobody knows who reads it.
 func (a *announcer) link(ctx context.Context, q question.Question, channel string, to question.Person) (string, error) {
-	if a.links == nil {
+	barred := slices.ContainsFunc(q.Barred, func(name string) bool { return onePerson(name, to.Name) })
+	if a.links == nil || to.Name == "" && q.Quorum > 1 || to.Name != "" && barred {
 		return "", nil
 	}
 	if to.Name == "" {

@@ -74,18 +74,40 @@ func newOutside(tb testing.TB) *outside {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.got[r.URL.Path] = append(o.got[r.URL.Path], string(text))
+		if r.URL.Path == "/broken" {
+			w.WriteHeader(http.StatusBadRequest)
+		}
 		_, _ = io.WriteString(w, `{"ok":true,"ts":"1503435956.00024`+strconv.Itoa(len(o.got[r.URL.Path]))+`","channel":"C0123456789"}`)
 	}))
 	tb.Cleanup(o.Close)
 	return o
 }
 
-// asked runs a server that asks everybody, and has it ask as often as wanted. It gives the questions, the last first.
-func asked(tb testing.TB, questions int) (*running, *outside, []riposte.Approval) {
+// asked runs a server that asks everybody, and has it ask about each of some users. It gives the questions, the
+// last first.
+func asked(tb testing.TB, users ...string) (*running, *outside, []riposte.Approval) {
+	tb.Helper()
+	r, o := answering(tb, asking)
+	for n, user := range users {
+		r.stopLogging(n, user)
+	}
+	var page store.Page[riposte.Approval]
+	until(tb, "everybody is asked", func() bool {
+		if err := r.admin().Get(tb.Context(), "/v1/approvals", nil, &page); err != nil {
+			tb.Fatal(err)
+		}
+		n := len(users)
+		return len(page.Items) == n && len(o.sent("/api/chat.postMessage")) == 2*n && len(o.sent("/hook")) == n && len(o.sent("/teams")) == n
+	})
+	return r, o, page.Items
+}
+
+// answering runs a server with a playbook, which tells and asks an outside.
+func answering(tb testing.TB, book string) (*running, *outside) {
 	tb.Helper()
 	o := newOutside(tb)
 	folder := files(tb, map[string]string{
-		"rules/r.yaml": rule(oneID, "Trail stopped"), "playbooks/ask.yaml": asking,
+		"rules/r.yaml": rule(oneID, "Trail stopped"), "playbooks/ask.yaml": book,
 		"rotation.yaml": "time_zone: UTC\npeople: [{name: ana, slack: U0ANA, roles: [incident_analyst]}]\nstart: 2026-01-01T00:00\nevery: {days: 1}\n",
 	})
 	ana := question.Person{Name: "ana", Roles: []string{"incident_analyst"}}
@@ -93,40 +115,44 @@ func asked(tb testing.TB, questions int) (*running, *outside, []riposte.Approval
 	c.Content = app.ContentConfig{Rules: []string{filepath.Join(folder, "rules")}, Playbooks: []string{filepath.Join(folder, "playbooks")}}
 	c.Approvals.Links.BaseURL = "https://riposte.example.com"
 	c.Slack = slack.Config{
-		API: o.URL + "/api", Token: secret.New("xoxb-1"), SigningSecret: secret.New(slackKey), Users: map[string]question.Person{"U0ANA": ana},
+		API: o.URL + "/api", Token: secret.New("xoxb-1"), SigningSecret: secret.New(slackKey), Users: map[string]question.Person{
+			"U0ANA": ana, "U0BEN": {Name: "ben", Roles: ana.Roles}, "U0CEM": {Name: "cem", Roles: ana.Roles},
+			"U0EVE": {Name: "eve", Roles: []string{"compliance_officer"}},
+		},
 		Channels: map[string]slack.Channel{"alerts": {ID: "C0123456789"}},
 	}
 	c.Teams = teams.Config{
 		Channels: map[string]teams.Channel{"alerts": {URL: secret.New(o.URL + "/teams")}}, Secret: secret.New(base64.StdEncoding.EncodeToString(teamsKey)),
 		Users: map[string]question.Person{anaEntra: ana},
 	}
-	c.Webhook = webhook.Config{Endpoints: map[string]webhook.Endpoint{"hook": {
-		URL: webhook.Text{Secret: secret.New(o.URL + "/hook")}, Secret: secret.New("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
-	}}}
+	c.Webhook.Endpoints = map[string]webhook.Endpoint{}
+	for _, name := range []string{"hook", "broken"} {
+		c.Webhook.Endpoints[name] = webhook.Endpoint{
+			URL: webhook.Text{Secret: secret.New(o.URL + "/" + name)}, Secret: secret.New("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="),
+		}
+	}
 	c.OnCall = oncall.Config{"security": {File: filepath.Join(folder, "rotation.yaml")}}
-	c.Channels = channel.Config{"quiet": nil, "security": {
+	c.Channels = channel.Config{"quiet": nil, "broken": {{Use: "webhook.send", With: map[string]any{"endpoint": "broken"}}}, "security": {
 		{Use: "slack.notify", With: map[string]any{"channel": "alerts"}}, {Use: "teams.notify", With: map[string]any{"channel": "alerts"}},
 		{Use: "webhook.send", With: map[string]any{"endpoint": "hook"}}, {Use: "oncall.notify", With: map[string]any{"rotation": "security"}},
 	}}
-	r := run(tb, c)
-	for n := range questions {
-		event := `{"eventVersion":"1.08","eventTime":"` + time.Now().UTC().Format(time.RFC3339) + `","eventSource":"cloudtrail.amazonaws.com",` +
-			`"eventName":"StopLogging","awsRegion":"eu-central-1","sourceIPAddress":"198.51.100.` + strconv.Itoa(n+1) + `","eventID":"e-` + strconv.Itoa(n) +
-			`","userIdentity":{"type":"IAMUser","principalId":"AIDA` + strconv.Itoa(n) + `","arn":"arn:aws:iam::11111111111` + strconv.Itoa(n) +
-			`:user/u` + strconv.Itoa(n) + `","accountId":"11111111111` + strconv.Itoa(n) + `","userName":"u` + strconv.Itoa(n) + `"},"recipientAccountId":"11111111111` + strconv.Itoa(n) + `"}`
-		if err := r.admin().Post(tb.Context(), "/v1/events", json.RawMessage(event), nil); err != nil {
-			tb.Fatal(err)
-		}
+	return run(tb, c), o
+}
+
+// stopLogging hands in an event: a user of an account of their own stops a trail.
+func (r *running) stopLogging(n int, user string) {
+	r.tb.Helper()
+	account := "11111111111" + strconv.Itoa(n)
+	event := map[string]any{
+		"eventVersion": "1.08", "eventTime": time.Now().UTC().Format(time.RFC3339), "eventSource": "cloudtrail.amazonaws.com",
+		"eventName": "StopLogging", "awsRegion": "eu-central-1", "sourceIPAddress": "198.51.100." + strconv.Itoa(n+1), "eventID": "e-" + account,
+		"recipientAccountId": account, "userIdentity": map[string]any{
+			"type": "IAMUser", "principalId": "AIDA" + account, "arn": "arn:aws:iam::" + account + ":user/" + user, "accountId": account, "userName": user,
+		},
 	}
-	var page store.Page[riposte.Approval]
-	until(tb, "everybody is asked", func() bool {
-		if err := r.admin().Get(tb.Context(), "/v1/approvals", nil, &page); err != nil {
-			tb.Fatal(err)
-		}
-		return len(page.Items) == questions && len(o.sent("/api/chat.postMessage")) == 2*questions && len(o.sent("/hook")) == questions &&
-			len(o.sent("/teams")) == questions
-	})
-	return r, o, page.Items
+	if err := r.admin().Post(r.tb.Context(), "/v1/events", event, nil); err != nil {
+		r.tb.Fatal(err)
+	}
 }
 
 // until waits for what several processes bring about.
@@ -166,6 +192,26 @@ func (r *running) approval(id string) riposte.Approval {
 	return a
 }
 
+// press presses a button of a question in Slack.
+func (r *running) press(o *outside, user, button string, about riposte.Approval) {
+	r.tb.Helper()
+	pressed, err := json.Marshal(map[string]any{
+		"type": "block_actions", "user": map[string]any{"id": user}, "response_url": o.URL + "/actions/1",
+		"actions": []any{map[string]any{"action_id": button, "value": about.ID + " " + about.Hash}},
+	})
+	if err != nil {
+		r.tb.Fatal(err)
+	}
+	body := url.Values{"payload": {string(pressed)}}.Encode()
+	stamp := strconv.FormatInt(time.Now().Unix(), 10)
+	status, text := r.send("/v1/slack/interactions", body, http.Header{
+		"X-Slack-Request-Timestamp": {stamp}, "X-Slack-Signature": {"v0=" + hex.EncodeToString(mac([]byte(slackKey), "v0:"+stamp+":"+body))},
+	})
+	if status != http.StatusOK || text != "" {
+		r.tb.Errorf("got status %d: %s", status, text)
+	}
+}
+
 func mac(key []byte, text string) []byte {
 	sum := hmac.New(sha256.New, key)
 	sum.Write([]byte(text))
@@ -176,24 +222,13 @@ var linkPattern = regexp.MustCompile(`https://riposte\.example\.com(/a/[A-Za-z0-
 
 func TestPeopleAnswerWhereTheyAre(t *testing.T) {
 	t.Parallel()
-	r, o, open := asked(t, 3)
+	r, o, open := asked(t, "u0", "u1", "u2")
 	bySlack, byTeams, byLink := open[0], open[1], open[2]
 
-	press, err := json.Marshal(map[string]any{
-		"type": "block_actions", "user": map[string]any{"id": "U0ANA"}, "response_url": o.URL + "/actions/1",
-		"actions": []any{map[string]any{"action_id": "riposte_approve", "value": bySlack.ID + " " + bySlack.Hash}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := url.Values{"payload": {string(press)}}.Encode()
-	stamp := strconv.FormatInt(time.Now().Unix(), 10)
-	status, _ := r.send("/v1/slack/interactions", body, http.Header{
-		"X-Slack-Request-Timestamp": {stamp}, "X-Slack-Signature": {"v0=" + hex.EncodeToString(mac([]byte(slackKey), "v0:"+stamp+":"+body))},
-	})
+	r.press(o, "U0ANA", "riposte_approve", bySlack)
 	until(t, "the answer from Slack counts", func() bool { return r.approval(bySlack.ID).Answer == riposte.Approved })
-	if got := r.approval(bySlack.ID); status != http.StatusOK || got.By != "ana" {
-		t.Errorf("got status %d, %+v", status, got)
+	if got := r.approval(bySlack.ID); got.By != "ana" {
+		t.Errorf("got %+v", got)
 	}
 
 	said, err := json.Marshal(map[string]any{
@@ -283,7 +318,7 @@ func (r *running) nothingTellsLinks(links map[string]bool) {
 
 func TestWhoIsOnCallIsShown(t *testing.T) {
 	t.Parallel()
-	r, o, open := asked(t, 1)
+	r, o, open := asked(t, "u0")
 	var page store.Page[api.OnCall]
 	if err := r.admin().Get(t.Context(), "/v1/oncall", nil, &page); err != nil {
 		t.Fatal(err)
@@ -319,5 +354,88 @@ func TestMistakesAboutPeople(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "riposte.yaml:1") {
 			t.Errorf("got %v, want %s named with its line", err, want)
 		}
+	}
+}
+
+const fourEyes = `playbook: ask
+summary: Ask two people.
+on: {findings: ["rule:*"]}
+autonomy: approve
+steps:
+  - id: sure
+    approve: {by: [incident_analyst], quorum: 2, within: 1h, otherwise: deny, escalate: [{after: 1s, on_call: security}]}
+  - {id: tell, use: notify, with: {channel: quiet, message: done}}
+`
+
+func TestSeveralPeopleAreSeveralPeople(t *testing.T) {
+	t.Parallel()
+	r, o := answering(t, fourEyes)
+	r.stopLogging(0, "ana") // she brought it about
+	var page store.Page[riposte.Approval]
+	until(t, "whoever is on call is asked too", func() bool {
+		if err := r.admin().Get(t.Context(), "/v1/approvals", nil, &page); err != nil {
+			t.Fatal(err)
+		}
+		// Twice the channel, in which whoever is on call is asked too; once whoever is on call alone.
+		return len(o.sent("/api/chat.postMessage")) == 5 && len(page.Items) == 1
+	})
+	for _, path := range []string{"/api/chat.postMessage", "/hook", "/teams"} {
+		for _, sent := range o.sent(path) {
+			if linkPattern.MatchString(sent) || !strings.Contains(sent, "2 different people have to say yes") {
+				t.Errorf("%s: nobody knows who reads it, or she may not answer: %s", path, sent)
+			}
+		}
+	}
+	question := page.Items[0]
+	told := 0
+	press := func(user, says string) {
+		t.Helper()
+		r.press(o, user, "riposte_approve", question)
+		until(t, user+" is told", func() bool { return len(o.sent("/actions/1")) > told })
+		if got := o.sent("/actions/1")[told]; !strings.Contains(got, says) {
+			t.Errorf("%s is told %s; want %q", user, got, says)
+		}
+		told = len(o.sent("/actions/1"))
+	}
+	press("U0ANA", "can't answer it")
+	press("U0EVE", "runs.approve")
+	press("U0BEN", "still open")
+	press("U0BEN", "has said yes already")
+	press("U0CEM", "Approved by ben, cem")
+	if got := r.approval(question.ID); got.Answer != riposte.Approved || got.By != "ben, cem" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+const failing = `playbook: ask
+summary: Tell those who can't be reached.
+on: {findings: ["rule:*"]}
+autonomy: auto
+steps:
+  - {id: tell, use: notify, with: {channel: broken, message: hello}}
+`
+
+func TestWhatIsNoQuestionIsToldToo(t *testing.T) {
+	t.Parallel()
+	r, o := answering(t, failing)
+	r.stopLogging(0, "u0")
+	until(t, "everybody hears that the run failed", func() bool {
+		return len(o.sent("/hook")) == 1 && len(o.sent("/teams")) == 1 && len(o.sent("/api/chat.postMessage")) == 2
+	})
+	for _, path := range []string{"/api/chat.postMessage", "/hook", "/teams"} {
+		for _, sent := range o.sent(path) {
+			if !strings.Contains(sent, "Run of ask failed") || strings.Contains(sent, "riposte_approve") || linkPattern.MatchString(sent) {
+				t.Errorf("%s got %s", path, sent)
+			}
+		}
+	}
+}
+
+func TestARotationThatThereIsNotIsSeen(t *testing.T) {
+	t.Parallel()
+	folder := files(t, map[string]string{"ask.yaml": strings.ReplaceAll(fourEyes, "on_call: security", "on_call: nobody")})
+	_, err := load(app.ContentConfig{Playbooks: []string{folder}})
+	if err == nil || !strings.Contains(err.Error(), "nobody") || !strings.Contains(err.Error(), "ask.yaml:7") {
+		t.Errorf("got %v, want file, line and the rotation named", err)
 	}
 }

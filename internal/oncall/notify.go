@@ -20,6 +20,9 @@ type Reach interface {
 	Ask(ctx context.Context, p Person, t question.Telling) error
 }
 
+// Action is the action's name in playbooks and channels.
+const Action = "oncall.notify"
+
 // Notify is the action that tells whoever is on call. It implements action.Action, and asks questions.
 type Notify struct {
 	rotations *Rotations
@@ -35,7 +38,7 @@ func NewNotify(r *Rotations, reach Reach, now func() time.Time) *Notify {
 // Spec describes the action.
 func (n *Notify) Spec() action.Spec {
 	return action.Spec{
-		Name: "oncall.notify", Summary: "Tell whoever is on call", Effect: action.Notify,
+		Name: Action, Summary: "Tell whoever is on call", Effect: action.Notify,
 		Doc: "Tells those who are on call in a rotation when the message is sent, each by Slack and by mail, as far as " +
 			"both are configured and known of them. That nobody is on call is an error.",
 		Params: []action.Param{

@@ -34,7 +34,8 @@ type Answer struct {
 	By       string
 	Roles    []string
 	Reason   string
-	Via      string // the way it came: slack, teams, link and a nonce
+	// Via names the link that it came by, "" otherwise: of several people who have to answer, it counts for one.
+	Via string
 }
 
 // Person is somebody who may answer from outside, as the configuration knows them.
@@ -123,6 +124,9 @@ func (q Question) Facts() []string {
 	facts := []string{
 		fmt.Sprintf("Incident %s, run %s.", q.Incident, q.Run),
 		fmt.Sprintf("Plan %s, for %s.", ShortHash(q.Approval), strings.Join(q.Roles, ", ")),
+	}
+	if q.Quorum > 1 {
+		facts = append(facts, fmt.Sprintf("%d different people have to say yes; %d did.", q.Quorum, len(q.Votes)))
 	}
 	if !q.Deadline.IsZero() {
 		facts = append(facts, "Answer before "+q.Deadline.UTC().Format(moment)+"; otherwise: "+string(q.Otherwise)+".")

@@ -203,7 +203,7 @@ func (i *Interactions) answer(ctx context.Context, user, asked, responseURL stri
 		return
 	}
 	decided, err := i.desk.Decide(ctx, question.Answer{
-		Approval: approval, Hash: hash, Yes: yes, By: person.Name, Roles: person.Roles, Reason: question.Reason(reason), Via: Provider,
+		Approval: approval, Hash: hash, Yes: yes, By: person.Name, Roles: person.Roles, Reason: question.Reason(reason),
 	})
 	if err != nil {
 		i.notTaken(ctx, approval, responseURL, err)

@@ -125,7 +125,7 @@ func (m *Messages) take(ctx context.Context, message said) string {
 		return m.failure(ctx, err)
 	}
 	decided, err := m.desk.Decide(ctx, question.Answer{
-		Approval: q.ID, Hash: q.Hash, Yes: yes, By: person.Name, Roles: person.Roles, Reason: reason, Via: "teams",
+		Approval: q.ID, Hash: q.Hash, Yes: yes, By: person.Name, Roles: person.Roles, Reason: reason,
 	})
 	switch {
 	case err != nil:
