@@ -133,8 +133,10 @@ func answering(tb testing.TB, book string) (*running, *outside) {
 	}
 	c.OnCall = oncall.Config{"security": {File: filepath.Join(folder, "rotation.yaml")}}
 	c.Channels = channel.Config{"quiet": nil, "broken": {{Use: "webhook.send", With: map[string]any{"endpoint": "broken"}}}, "security": {
-		{Use: "slack.notify", With: map[string]any{"channel": "alerts"}}, {Use: "teams.notify", With: map[string]any{"channel": "alerts"}},
-		{Use: "webhook.send", With: map[string]any{"endpoint": "hook"}}, {Use: "oncall.notify", With: map[string]any{"rotation": "security"}},
+		{Use: "slack.notify", With: map[string]any{"channel": "alerts"}},
+		{Use: "teams.notify", With: map[string]any{"channel": "alerts"}},
+		{Use: "webhook.send", With: map[string]any{"endpoint": "hook"}},
+		{Use: "oncall.notify", With: map[string]any{"rotation": "security"}},
 	}}
 	return run(tb, c), o
 }
