@@ -59,6 +59,7 @@ func described() []route {
 		{get, "/v1/playbooks", "", auth.ConfigRead},
 		{get, "/v1/actions", "", auth.ConfigRead},
 		{get, "/v1/sources", "", auth.ConfigRead},
+		{get, "/v1/oncall", "", auth.IncidentsRead},
 	}
 }
 

@@ -54,6 +54,13 @@ type Options struct {
 	Events  http.Handler
 	SNS     http.Handler
 	Metrics http.Handler
+	// Slack, Teams and Links take answers from outside; nil ones aren't there. The first two prove themselves by
+	// their signatures, a link by its token.
+	Slack http.Handler
+	Teams http.Handler
+	Links http.Handler
+	// OnCall tells who is on call; nil is nobody.
+	OnCall  func(ctx context.Context) []OnCall
 	Version string
 	Now     func() time.Time
 	NewID   func() string
@@ -90,6 +97,7 @@ func New(o Options) *Server {
 	s.ledger()
 	s.content()
 	s.sources()
+	s.answers()
 	s.plain()
 	return s
 }

@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/api"
+	"github.com/riposte-sec/riposte/internal/approvallink"
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/channel"
 	"github.com/riposte-sec/riposte/internal/correlate"
@@ -65,6 +67,10 @@ type App struct {
 	register *register
 	runner   *respond.Runner
 	durable  *durable.Engine
+	keeper   *auth.Keeper
+	told     *messengers
+	desk     *answers
+	links    *approvallink.Links // nil where they are off
 	board    *health.Board
 	shelf    *shelf
 	way      *pipeline
@@ -130,8 +136,15 @@ func (a *App) wire(ctx context.Context) error {
 		a.cloud = cloud
 		a.board.Add(health.Part{Name: "aws", Check: cloud.Ping})
 	}
-	actions, notify, err := a.config.actions(a.cloud, courier.New(a.options.Transport, now))
+	told, err := newMessengers(&a.config, courier.New(a.options.Transport, now), now, log)
 	if err != nil {
+		return err
+	}
+	actions, notify, err := a.config.actions(a.cloud, told)
+	if err != nil {
+		return err
+	}
+	if a.keeper, err = a.newKeeper(); err != nil {
 		return err
 	}
 	fixed, err := a.config.protections(now())
@@ -147,11 +160,13 @@ func (a *App) wire(ctx context.Context) error {
 
 	intake := ingest.Options{Now: now, NewID: newID}
 	metrics := telemetry.New(a.options.Version, a.store, func() ingest.Stats { return a.intake.Stats() }, a.board)
+	a.told, a.desk = told, &answers{store: a.store}
 	a.runner = respond.New(respond.Options{
-		Node: a.node, Journal: a.store, Rails: guard, Actions: actions, Announcer: &announcer{notify, a.config.Respond.Announce},
+		Node: a.node, Journal: a.store, Rails: guard, Actions: actions, Announcer: a.announcer(notify),
 		Policy: respond.Policy{Ceiling: ceiling, Limits: a.config.Respond.Limits, GiveUp: a.config.Respond.GiveUp},
 		Now:    now, NewID: newID, Logger: log, Observe: metrics.Step,
 	})
+	a.desk.runner = a.runner
 	legs := &starter{}
 	a.runner.Connect(legs)
 	policy := triage.Policy{Suppressions: suppressions, Ceiling: ceiling, Window: a.config.Triage.Window}
@@ -250,15 +265,11 @@ func (a *App) stands(now time.Time) []guardrail.Protection {
 }
 
 func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Autonomy, metrics *telemetry.Metrics, guard *rails) error {
-	keeper, err := a.keeper()
-	if err != nil {
-		return err
-	}
 	log := a.options.Logger
 	accept := event.Sink(a.intake.Accept)
 	client := &http.Client{Timeout: 15 * time.Second, Transport: courier.Transport()}
 	options := api.Options{
-		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay,
+		Store: a.store, Desk: a.runner, Keeper: a.keeper, Board: a.board, Replay: a.replay,
 		Content: func() api.Content { return a.shelf.Content().described(specs, ceiling) },
 		Fixed:   guard.fixed, Sources: a.register.Sources,
 		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
@@ -267,10 +278,12 @@ func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Auton
 	if len(a.config.Sources.SNS.Topics) > 0 {
 		options.SNS = push.NewSNS(a.config.Sources.SNS, accept, client, a.options.Now, log)
 	}
+	a.doors(&options)
 	a.server = &http.Server{
 		Handler: api.New(options), ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn), TLSConfig: &tls.Config{MinVersion: tls.VersionTLS12},
 	}
+	var err error
 	a.listener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.config.Listen)
 	if err != nil {
 		return fault.Wrap(fault.Invalid, fmt.Errorf("listen: %w", err))
@@ -278,9 +291,9 @@ func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Auton
 	return nil
 }
 
-// keeper knows who may come in. Where the configuration names nobody, there is a local administrator whose
+// newKeeper knows who may come in. Where the configuration names nobody, there is a local administrator whose
 // token is in the data folder, readable by this user alone.
-func (a *App) keeper() (*auth.Keeper, error) {
+func (a *App) newKeeper() (*auth.Keeper, error) {
 	who := a.config.Auth
 	if len(who.Tokens) == 0 {
 		hash, err := a.localToken()
@@ -317,6 +330,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.shelf.Run(ctx) })
 	group.Go(func() error { return a.way.Run(ctx) })
 	group.Go(func() error { return a.noteSources(ctx) })
+	group.Go(func() error { return a.settle(ctx, a.desk, a.told.slack) })
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })
@@ -400,13 +414,8 @@ func (a *App) Close() error {
 }
 
 // actions are all of an installation, and the one among them that tells channels.
-func (c *Config) actions(cloud *aws.Cloud, post *courier.Courier) ([]action.Action, *channel.Notify, error) {
-	var all []action.Action
-	messengers, err := messengers(c, post)
-	if err != nil {
-		return nil, nil, err
-	}
-	all = append(all, messengers...)
+func (c *Config) actions(cloud *aws.Cloud, told *messengers) ([]action.Action, *channel.Notify, error) {
+	all := slices.Clone(told.actions)
 	if cloud != nil {
 		all = append(all, cloud.Actions()...)
 	}
@@ -420,8 +429,8 @@ func (c *Config) actions(cloud *aws.Cloud, post *courier.Courier) ([]action.Acti
 // AllSpecs describes every action of this build, for checks without a cloud.
 func AllSpecs(c Config) []action.Spec {
 	actions := new(aws.Cloud).Actions()
-	if told, err := messengers(&c, courier.New(nil, time.Now)); err == nil {
-		actions = append(actions, told...)
+	if told, err := newMessengers(&c, courier.New(nil, time.Now), time.Now, slog.New(slog.DiscardHandler)); err == nil {
+		actions = append(actions, told.actions...)
 	}
 	specs := specsOf(actions)
 	notify, _ := channel.New(c.Channels, actions) // what is wrong with targets, Config.actions tells

@@ -16,11 +16,13 @@ import (
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/guardrail"
+	"github.com/riposte-sec/riposte/internal/oncall"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/internal/provider/email"
 	"github.com/riposte-sec/riposte/internal/provider/pagerduty"
 	"github.com/riposte-sec/riposte/internal/provider/push"
 	"github.com/riposte-sec/riposte/internal/provider/slack"
+	"github.com/riposte-sec/riposte/internal/provider/teams"
 	"github.com/riposte-sec/riposte/internal/provider/webhook"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/secret"
@@ -46,6 +48,8 @@ type Config struct {
 	Suppressions []SuppressionConfig `yaml:"suppressions"`
 	Protect      []ProtectConfig     `yaml:"protect"`
 	Channels     channel.Config      `yaml:"channels"`
+	Approvals    ApprovalsConfig     `yaml:"approvals"`
+	OnCall       oncall.Config       `yaml:"oncall"`
 
 	Sources   SourcesConfig    `yaml:"sources"`
 	Auth      auth.Config      `yaml:"auth"`
@@ -54,6 +58,7 @@ type Config struct {
 	AWS       aws.Config       `yaml:"aws"`
 	Slack     slack.Config     `yaml:"slack"`
 	Webhook   webhook.Config   `yaml:"webhook"`
+	Teams     teams.Config     `yaml:"teams"`
 	Email     email.Config     `yaml:"email"`
 	PagerDuty pagerduty.Config `yaml:"pagerduty"`
 }
@@ -191,6 +196,12 @@ func (c *Config) relativeTo(folder string) {
 	}
 	for i := range c.Content.Lookups {
 		paths = append(paths, &c.Content.Lookups[i])
+	}
+	for name, source := range c.OnCall {
+		if source.File != "" && !filepath.IsAbs(source.File) {
+			source.File = filepath.Join(folder, source.File)
+			c.OnCall[name] = source
+		}
 	}
 	for _, path := range paths {
 		if *path != "" && !filepath.IsAbs(*path) {

@@ -18,6 +18,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/detect"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/oncall"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/rulecase"
 	"github.com/riposte-sec/riposte/internal/run"
@@ -67,7 +68,7 @@ func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Co
 	for _, role := range auth.Roles() {
 		roles = append(roles, string(role))
 	}
-	house := playbook.Installation{Actions: specs, Roles: roles}
+	house := playbook.Installation{Actions: specs, Roles: roles, Rotations: rotations(specs)}
 	for _, book := range books {
 		if err := playbook.Check(book.Playbook, house); err != nil {
 			errs = append(errs, err)
@@ -165,6 +166,19 @@ func loadPlaybooks(c ContentConfig, off *disabled) ([]book, []string, error) {
 		errs = append(errs, playbook.Link(linked))
 	}
 	return books, orphans, errors.Join(errs...)
+}
+
+// rotations are those that there are: of the action that tells whoever is on call.
+func rotations(specs []action.Spec) []string {
+	names := []string{}
+	for _, spec := range specs {
+		for _, p := range spec.Params {
+			if spec.Name == oncall.Action && p.Name == "rotation" {
+				names = append(names, p.Enum...)
+			}
+		}
+	}
+	return names
 }
 
 // withoutOrphans leaves out shipped playbooks that call one which is off, and says why.

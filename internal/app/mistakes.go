@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net"
 	"os"
@@ -131,8 +132,11 @@ func (c *Config) check() error {
 	if c.AWS.Enabled {
 		cloud = new(aws.Cloud) // it describes its actions
 	}
-	_, _, err = c.actions(cloud, courier.New(nil, time.Now))
-	return errors.Join(append(errs, err)...)
+	told, err := newMessengers(c, courier.New(nil, time.Now), time.Now, slog.New(slog.DiscardHandler))
+	if err == nil {
+		_, _, err = c.actions(cloud, told)
+	}
+	return errors.Join(append(errs, err, c.checkPeople())...)
 }
 
 func (c *Config) checkServer() error {

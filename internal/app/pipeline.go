@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -12,9 +11,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
 
-	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/awslog"
-	"github.com/riposte-sec/riposte/internal/channel"
 	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -172,30 +169,6 @@ type rails struct {
 func (r *rails) Standing(ctx context.Context) ([]guardrail.Freeze, []guardrail.Protection, error) {
 	freezes, set, err := r.Store.Standing(ctx)
 	return freezes, append(set, r.fixed...), err
-}
-
-// announcer tells a channel what people are needed for.
-type announcer struct {
-	notify  *channel.Notify
-	channel string
-}
-
-func (a *announcer) Announce(ctx context.Context, n respond.Notice) error {
-	var text strings.Builder
-	fmt.Fprintf(&text, "%s\nIncident %s, run %s.", n.Text, n.Incident, n.Run)
-	if n.Approval != "" {
-		fmt.Fprintf(&text, "\nLook: riposte approvals show %s\nApprove: riposte approve %s", n.Approval, n.Approval)
-	}
-	params, err := action.Bind(a.notify.Spec(), map[string]any{"channel": a.channel, "subject": n.Title, "message": text.String()})
-	if err != nil {
-		return err
-	}
-	plan, err := a.notify.Plan(ctx, action.Input{Params: params, Incident: n.Incident, Run: n.Run, Token: n.Token})
-	if err != nil {
-		return err
-	}
-	_, err = a.notify.Apply(ctx, plan)
-	return err
 }
 
 // replay reads a dead letter once more, with what first refused it.

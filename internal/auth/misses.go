@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -27,6 +28,10 @@ type count struct {
 }
 
 func newMisses() *misses { return &misses{counts: map[netip.Prefix]*count{}} }
+
+// Missed counts a failed attempt of a request that has no token, such as one for a link that there isn't, and
+// reports whether its address had too many in the last minute.
+func (k *Keeper) Missed(r *http.Request) bool { return k.misses.add(r.RemoteAddr, k.now()) }
 
 // add counts a failure and reports whether there were too many.
 func (m *misses) add(address string, now time.Time) bool {

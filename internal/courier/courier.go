@@ -108,6 +108,15 @@ func (r *Refused) Error() string {
 // Post delivers a parcel. A failure is Transient if trying again later may work, Denied if the receiver
 // doesn't let us, else Invalid. While a receiver has asked to be left alone, nothing is sent to it.
 func (c *Courier) Post(ctx context.Context, p Parcel) (Reply, error) {
+	return c.deliver(ctx, http.MethodPost, p)
+}
+
+// Get asks for what is at a parcel's address; it fails as Post does. An answer over 64 KiB is cut.
+func (c *Courier) Get(ctx context.Context, p Parcel) (Reply, error) {
+	return c.deliver(ctx, http.MethodGet, p)
+}
+
+func (c *Courier) deliver(ctx context.Context, method string, p Parcel) (Reply, error) {
 	if wait := c.pause(p.Receiver); wait > 0 {
 		return Reply{}, fault.New(fault.Transient, "%s asked to be left alone for %s more", p.Receiver, wait.Round(time.Second))
 	}
@@ -117,7 +126,7 @@ func (c *Courier) Post(ctx context.Context, p Parcel) (Reply, error) {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, p.URL, bytes.NewReader(p.Body))
+	request, err := http.NewRequestWithContext(ctx, method, p.URL, bytes.NewReader(p.Body))
 	if err != nil {
 		return Reply{}, fault.New(fault.Invalid, "%s: its address is not a URL", p.Receiver) // the error has the address in it
 	}

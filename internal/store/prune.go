@@ -9,8 +9,8 @@ import (
 const pruned = 500
 
 // Prune throws away raw events that were received before a time and are not behind an incident that is
-// still open, dead letters of that age, when findings of that age saw their entities, and what correlations
-// no longer need. Findings, incidents and the ledger stay. It returns how many rows went.
+// still open, dead letters of that age, when findings of that age saw their entities, links that ended before
+// it, and what correlations no longer need. Findings, incidents and the ledger stay. It returns how many rows went.
 func (s *Store) Prune(ctx context.Context, before time.Time) (int, error) {
 	total := 0
 	for {
@@ -56,7 +56,11 @@ func (tx *Tx) prune(ctx context.Context, before int64) (int, error) {
 			return 0, tx.check("delete dead letter", err)
 		}
 	}
-	return len(events) + len(letters) + names + observed, nil
+	links, err := tx.pruneLinks(ctx, before)
+	if err != nil {
+		return 0, err
+	}
+	return len(events) + len(letters) + names + observed + links, nil
 }
 
 // pruneNames forgets when old findings saw their entities: nothing that comes now is near them in time.

@@ -108,38 +108,46 @@ func (n *notify) Apply(ctx context.Context, c action.Change) (action.Result, err
 }
 
 func (n *notify) post(ctx context.Context, receiver string, to Channel, body []byte) (ts string, err error) {
-	parcel := courier.Parcel{
-		Receiver: receiver, Body: body, Header: http.Header{"Content-Type": {"application/json; charset=utf-8"}},
-	}
 	if to.ID == "" {
-		parcel.URL, parcel.Secrets = to.Webhook.Reveal(), to.secrets()
-		_, err := n.slack.courier.Post(ctx, parcel)
+		_, err := n.slack.courier.Post(ctx, courier.Parcel{
+			Receiver: receiver, URL: to.Webhook.Reveal(), Body: body, Header: jsonHeader(), Secrets: to.secrets(),
+		})
 		return "", err
 	}
-	token := n.slack.config.Token
-	parcel.URL, parcel.Secrets = n.slack.config.API+"/chat.postMessage", []secret.Secret{token}
-	parcel.Header.Set("Authorization", "Bearer "+token.Reveal())
-	reply, err := n.slack.courier.Post(ctx, parcel)
-	if err != nil {
-		return "", err
-	}
-	return read(receiver, reply.Body)
+	sent, err := n.slack.call(ctx, receiver, "chat.postMessage", body)
+	return sent.TS, err
 }
 
-// read understands a method's answer, which comes with status 200 whether or not it worked.
-func read(receiver string, body []byte) (ts string, err error) {
-	var answer struct {
-		OK    bool   `json:"ok"`
-		Error string `json:"error"`
-		TS    string `json:"ts"`
+func jsonHeader() http.Header {
+	return http.Header{"Content-Type": {"application/json; charset=utf-8"}}
+}
+
+// reply is what a method answers, with status 200 whether or not it worked.
+type reply struct {
+	OK      bool   `json:"ok"`
+	Error   string `json:"error"`
+	TS      string `json:"ts"`
+	Channel string `json:"channel"`
+}
+
+// call calls a method of Slack's as the bot.
+func (s *Slack) call(ctx context.Context, receiver, method string, body []byte) (reply, error) {
+	header := jsonHeader()
+	header.Set("Authorization", "Bearer "+s.config.Token.Reveal())
+	got, err := s.courier.Post(ctx, courier.Parcel{
+		Receiver: receiver, URL: s.config.API + "/" + method, Body: body, Header: header, Secrets: []secret.Secret{s.config.Token},
+	})
+	if err != nil {
+		return reply{}, err
 	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", fault.New(fault.Transient, "%s: an answer that is not JSON", receiver)
+	var answer reply
+	if err := json.Unmarshal(got.Body, &answer); err != nil {
+		return reply{}, fault.New(fault.Transient, "%s: an answer that is not JSON", receiver)
 	}
 	if !answer.OK {
-		return "", fault.New(kindOf(answer.Error), "%s: Slack says %.100q", receiver, answer.Error)
+		return reply{}, fault.New(kindOf(answer.Error), "%s: Slack says %.100q", receiver, answer.Error)
 	}
-	return answer.TS, nil
+	return answer, nil
 }
 
 // kindOf says what can be done about an error code of Slack's.

@@ -13,6 +13,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/question"
 	"github.com/riposte-sec/riposte/internal/secret"
 )
 
@@ -27,6 +28,10 @@ type Config struct {
 	Token secret.Secret `yaml:"token"`
 	// Channels are the Slack channels by the name that playbooks use.
 	Channels map[string]Channel `yaml:"channels"`
+	// SigningSecret is by which Slack signs what it sends us; questions have buttons where it is set.
+	SigningSecret secret.Secret `yaml:"signing_secret"`
+	// Users are who may answer in Slack, by their ids there.
+	Users map[string]question.Person `yaml:"users"`
 }
 
 // Channel is one Slack channel: an incoming webhook, or the id of a channel that the bot is in.
@@ -44,7 +49,13 @@ func (c Channel) secrets() []secret.Secret {
 	return []secret.Secret{c.Webhook, secret.New(address.RequestURI())}
 }
 
-var channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{2,20}$`)
+var (
+	channelID = regexp.MustCompile(`^[CGD][A-Z0-9]{2,20}$`)
+	userID    = regexp.MustCompile(`^[UW][A-Z0-9]{2,20}$`)
+)
+
+// shortestSigningSecret guards against a value that was cut; Slack's have 32 characters.
+const shortestSigningSecret = 16
 
 // Slack sends to the configured channels.
 type Slack struct {
@@ -62,10 +73,30 @@ func New(c Config, courier *courier.Courier) (*Slack, error) {
 	for _, name := range slices.Sorted(maps.Keys(c.Channels)) {
 		errs = append(errs, at("slack.channels."+name, c.check(c.Channels[name])))
 	}
+	errs = append(errs, c.checkPeople())
 	if err := errors.Join(errs...); err != nil {
 		return nil, fault.Wrap(fault.Invalid, err)
 	}
 	return &Slack{config: c, courier: courier}, nil
+}
+
+// checkPeople checks who may answer.
+func (c Config) checkPeople() error {
+	var errs []error
+	if !c.SigningSecret.IsZero() && len(c.SigningSecret.Reveal()) < shortestSigningSecret {
+		errs = append(errs, fault.New(fault.Invalid, "slack.signing_secret: shorter than %d characters", shortestSigningSecret))
+	}
+	if len(c.Users) > 0 && c.SigningSecret.IsZero() {
+		errs = append(errs, fault.New(fault.Invalid, "slack.users: needs slack.signing_secret, by which Slack proves who they are"))
+	}
+	for _, id := range slices.Sorted(maps.Keys(c.Users)) {
+		if !userID.MatchString(id) {
+			errs = append(errs, fault.New(fault.Invalid, "slack.users: %.100q is no user's id such as U0123456789", id))
+			continue
+		}
+		errs = append(errs, at("slack.users."+id, c.Users[id].Check()))
+	}
+	return errors.Join(errs...)
 }
 
 func (c Config) check(channel Channel) error {

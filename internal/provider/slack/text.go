@@ -17,7 +17,8 @@ const (
 // message is what chat.postMessage and incoming webhooks take.
 type message struct {
 	Channel     string  `json:"channel,omitempty"`
-	Text        string  `json:"text"` // for notifications on a phone
+	TS          string  `json:"ts,omitempty"` // of the message that chat.update changes
+	Text        string  `json:"text"`         // for notifications on a phone
 	Blocks      []block `json:"blocks"`
 	UnfurlLinks bool    `json:"unfurl_links"`
 	UnfurlMedia bool    `json:"unfurl_media"`
@@ -25,8 +26,11 @@ type message struct {
 
 type block struct {
 	Type     string `json:"type"`
+	ID       string `json:"block_id,omitempty"`
 	Text     *text  `json:"text,omitempty"`
-	Elements []text `json:"elements,omitempty"`
+	Elements []any  `json:"elements,omitempty"` // texts of a context, buttons of actions
+	Label    *text  `json:"label,omitempty"`    // of an input
+	Element  *field `json:"element,omitempty"`  // of an input
 }
 
 type text struct {
@@ -49,7 +53,7 @@ func compose(channel, subject, body, about string) message {
 		m.Blocks = append(m.Blocks, block{Type: "section", Text: mrkdwn(part)})
 	}
 	if about != "" {
-		m.Blocks = append(m.Blocks, block{Type: "context", Elements: []text{*mrkdwn(first(escaped(about), longestSection))}})
+		m.Blocks = append(m.Blocks, block{Type: "context", Elements: []any{mrkdwn(first(escaped(about), longestSection))}})
 	}
 	return m
 }

@@ -13,6 +13,22 @@ type Approval struct {
 	Body     string
 }
 
+type ApprovalLink struct {
+	Digest   string
+	Approval string
+	Expires  int64
+	Used     int64
+	Body     string
+}
+
+type ApprovalMessage struct {
+	Provider string
+	Place    string
+	Message  string
+	Approval string
+	Sent     int64
+}
+
 type Effect struct {
 	Run      string
 	Step     string
