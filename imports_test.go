@@ -22,7 +22,7 @@ var (
 	// shared is what engines and edges may build on, beside the nouns; each after those it may import.
 	shared = []string{"secret", "document", "expr", "playbook", "awslog", "ledger", "courier"}
 	// engines are told what they need by interfaces of their own.
-	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage"}
+	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "follow"}
 	// edges are where people, programs and disks meet the engines. They declare what they read.
 	edges = []string{"store", "store/query", "auth", "api", "api/client", "config", "telemetry", "health", "replay"}
 	// wired may import everything.
@@ -31,7 +31,7 @@ var (
 	allowed = map[string][]string{
 		"api":        {"auth", "respond", "store", "health"},
 		"api/client": {"api", "auth"},
-		"store":      {"correlate", "triage", "respond", "store/query"},
+		"store":      {"correlate", "triage", "respond", "follow", "store/query"},
 		"channel":    {"respond"},
 		"telemetry":  {"ingest", "respond", "store", "health"},
 	}

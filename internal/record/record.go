@@ -33,8 +33,11 @@ const (
 	SuppressionSet    Kind = "suppression.set"
 	LetterReplayed    Kind = "deadletter.replayed"
 	LetterDeleted     Kind = "deadletter.deleted"
-	ContentTaken      Kind = "content.taken" // rules and playbooks came into force
-	NodeLost          Kind = "node.lost"     // another node took over a dead one's runs
+	ContentTaken      Kind = "content.taken"   // rules and playbooks came into force
+	NodeLost          Kind = "node.lost"       // another node took over a dead one's runs
+	ReportIntended    Kind = "report.intended" // written before an outcome is told to the product that found it
+	ReportEnded       Kind = "report.ended"
+	DeliverySkipped   Kind = "delivery.skipped" // a record that a receiver outside would not take
 )
 
 // Record is one entry. Body is any JSON; it never holds a secret or a raw event.
