@@ -33,7 +33,7 @@ var (
 		"api/client": {"api", "auth"},
 		"store":      {"correlate", "triage", "respond", "follow", "store/query"},
 		"channel":    {"respond"},
-		"telemetry":  {"ingest", "respond", "store", "health"},
+		"telemetry":  {"ingest", "respond", "store", "health", "follow"},
 	}
 )
 

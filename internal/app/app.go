@@ -28,6 +28,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/follow"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/ingest"
@@ -55,24 +56,25 @@ type Options struct {
 
 // App is one running Riposte.
 type App struct {
-	config   Config
-	options  Options
-	node     string
-	store    *store.Store
-	cloud    *aws.Cloud // nil where AWS isn't enabled
-	queues   []*aws.Queue
-	intake   *ingest.Intake
-	register *register
-	runner   *respond.Runner
-	durable  *durable.Engine
-	board    *health.Board
-	shelf    *shelf
-	way      *pipeline
-	listener net.Listener
-	server   *http.Server
-	flush    func(context.Context) error // of traces
-	lock     *os.File                    // of the data folder
-	token    string                      // file of the local administrator's token, "" if there is none
+	config    Config
+	options   Options
+	node      string
+	store     *store.Store
+	cloud     *aws.Cloud // nil where AWS isn't enabled
+	queues    []*aws.Queue
+	intake    *ingest.Intake
+	register  *register
+	runner    *respond.Runner
+	durable   *durable.Engine
+	board     *health.Board
+	shelf     *shelf
+	way       *pipeline
+	followers []*follow.Follower
+	listener  net.Listener
+	server    *http.Server
+	flush     func(context.Context) error // of traces
+	lock      *os.File                    // of the data folder
+	token     string                      // file of the local administrator's token, "" if there is none
 }
 
 // New opens everything that Run needs. Close it if Run isn't called.
@@ -174,6 +176,10 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.openSources(); err != nil {
 		return err
 	}
+	if err := a.openFollowers(ctx, specsOf(actions)); err != nil {
+		return err
+	}
+	metrics.Follow(a.following, now)
 	guard.fixed = append(fixed, a.stands(now())...)
 	if err := a.private("durable.db"); err != nil {
 		return err
@@ -320,6 +326,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })
+	}
+	for _, follower := range a.followers {
+		group.Go(func() error { return follower.Run(ctx) })
 	}
 	a.options.Logger.InfoContext(ctx, "riposte is up", "address", a.Address(), "node", a.node, "version", a.options.Version)
 	if a.token != "" {

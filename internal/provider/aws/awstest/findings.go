@@ -291,3 +291,17 @@ func (f *Findings) Hub(tb testing.TB) []byte {
 	}
 	return text
 }
+
+// Import puts a finding into Security Hub, as a product does.
+func (f *Findings) Import(tb testing.TB, text string) {
+	tb.Helper()
+	var given map[string]any
+	if err := json.Unmarshal([]byte(text), &given); err != nil {
+		tb.Fatal(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.importFindings(request{Findings: []map[string]any{given}}); err != nil {
+		tb.Fatal(err)
+	}
+}
