@@ -20,7 +20,7 @@ var (
 	// nouns, each after those that it may import.
 	nouns = []string{"fault", "entity", "event", "finding", "incident", "record", "action", "run", "guardrail"}
 	// shared is what engines and edges may build on, beside the nouns; each after those it may import.
-	shared = []string{"secret", "document", "expr", "playbook", "awslog", "ledger", "courier"}
+	shared = []string{"secret", "document", "expr", "playbook", "awslog", "cloudevent", "ledger", "courier"}
 	// engines are told what they need by interfaces of their own.
 	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "follow"}
 	// edges are where people, programs and disks meet the engines. They declare what they read.
@@ -78,7 +78,7 @@ func may(name, imported string) bool {
 	case strings.HasPrefix(name, "provider/"):
 		own := strings.Join(strings.SplitN(name, "/", 3)[:2], "/")
 		return imported == own || strings.HasPrefix(imported, own+"/") ||
-			slices.Contains([]string{"secret", "awslog", "courier", "document"}, imported)
+			slices.Contains([]string{"secret", "awslog", "cloudevent", "courier", "document"}, imported)
 	case slices.Contains(engines, name), slices.Contains(edges, name):
 		return slices.Contains(shared, imported) || imported == "sigma"
 	}

@@ -33,6 +33,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/ingest"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/provider/push"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/respond"
@@ -70,6 +71,7 @@ type App struct {
 	shelf     *shelf
 	way       *pipeline
 	followers []*follow.Follower
+	origin    string // of the ledger
 	listener  net.Listener
 	server    *http.Server
 	flush     func(context.Context) error // of traces
@@ -113,6 +115,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.origin = key.Origin()
 	a.store, err = store.Open(ctx, a.state("riposte.db"), store.Options{Logger: a.options.Logger, Key: key, Now: a.options.Now})
 	if err != nil {
 		return err
@@ -132,7 +135,8 @@ func (a *App) wire(ctx context.Context) error {
 		a.cloud = cloud
 		a.board.Add(health.Part{Name: "aws", Check: cloud.Ping})
 	}
-	actions, notify, err := a.config.actions(a.cloud, courier.New(a.options.Transport, now))
+	post := courier.New(a.options.Transport, now)
+	actions, notify, err := a.config.actions(a.cloud, post)
 	if err != nil {
 		return err
 	}
@@ -176,7 +180,7 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.openSources(); err != nil {
 		return err
 	}
-	if err := a.openFollowers(ctx, specsOf(actions)); err != nil {
+	if err := a.openFollowers(ctx, specsOf(actions), post); err != nil {
 		return err
 	}
 	metrics.Follow(a.following, now)
@@ -267,7 +271,7 @@ func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Auton
 		Store: a.store, Desk: a.runner, Keeper: keeper, Board: a.board, Replay: a.replay,
 		Content: func() api.Content { return a.shelf.Content().described(specs, ceiling) },
 		Fixed:   guard.fixed, Sources: a.register.Sources,
-		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
+		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log, cloudevents.Intake), Metrics: metrics.Handler(),
 		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
 	}
 	if len(a.config.Sources.SNS.Topics) > 0 {

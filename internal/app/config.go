@@ -17,6 +17,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/expr"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/provider/email"
 	"github.com/riposte-sec/riposte/internal/provider/pagerduty"
 	"github.com/riposte-sec/riposte/internal/provider/push"
@@ -56,6 +57,8 @@ type Config struct {
 	Webhook   webhook.Config   `yaml:"webhook"`
 	Email     email.Config     `yaml:"email"`
 	PagerDuty pagerduty.Config `yaml:"pagerduty"`
+
+	CloudEvents cloudevents.Config `yaml:"cloudevents"`
 }
 
 // TLSConfig makes the API speak TLS.

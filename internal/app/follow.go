@@ -7,12 +7,14 @@ import (
 	"slices"
 
 	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/courier"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/follow"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/ledger"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/store"
@@ -28,13 +30,22 @@ const (
 )
 
 // openFollowers makes what follows the ledger. A new follower begins at the ledger's end as it is now.
-func (a *App) openFollowers(ctx context.Context, specs []action.Spec) error {
+func (a *App) openFollowers(ctx context.Context, specs []action.Spec, post *courier.Courier) error {
 	if a.cloud != nil && a.config.AWS.SecurityHub.Report {
 		reports := &reports{store: a.store, changes: changing(specs)}
 		reports.hub = a.cloud.Reporter(a.recorded, a.options.Now)
 		a.follow(&follow.Follower{
 			Name: "securityhub", Wants: func(k record.Kind) bool { return k == record.RunEnded || k == record.IncidentClosed },
 			Deliver: reports.deliver, Skips: []fault.Kind{fault.Invalid, fault.NotFound, fault.Denied, fault.Internal},
+		})
+	}
+	receivers, err := cloudevents.New(a.config.CloudEvents, a.origin, post, a.options.Now)
+	if err != nil {
+		return err
+	}
+	for _, to := range receivers {
+		a.follow(&follow.Follower{
+			Name: "cloudevents/" + to.Name, Wants: to.Wants, Deliver: send(to), Skips: []fault.Kind{fault.Invalid},
 		})
 	}
 	for _, f := range a.followers {
@@ -73,6 +84,24 @@ func changing(specs []action.Spec) map[string]bool {
 		changes[spec.Name] = spec.Effect.Changes()
 	}
 	return changes
+}
+
+// send hands entries to a receiver of CloudEvents, one after the other.
+func send(to *cloudevents.Receiver) func(context.Context, []ledger.Entry) (follow.Delivered, error) {
+	return func(ctx context.Context, entries []ledger.Entry) (follow.Delivered, error) {
+		var done follow.Delivered
+		for _, e := range entries {
+			canonical, err := e.Canonical()
+			if err != nil {
+				return done, err
+			}
+			if err := to.Send(ctx, cloudevents.Entry{Seq: e.Seq, Record: e.Record, Canonical: canonical}); err != nil {
+				return done, fmt.Errorf("record %d: %w", e.Seq, err)
+			}
+			done.Count++
+		}
+		return done, nil
+	}
 }
 
 // reports tells Security Hub what became of the incidents that entries of the ledger are about.

@@ -4,11 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,6 +19,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/ledger"
 	"github.com/riposte-sec/riposte/internal/provider/aws/awstest"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/secret"
 	"github.com/riposte-sec/riposte/internal/store"
 )
@@ -52,27 +56,35 @@ type hubState struct {
 }
 
 // post sends events, which must be taken in.
-func (r *running) post(path, contentType, body string, more http.Header) *http.Response {
+func (r *running) post(contentType, body string, more http.Header) (status int, taken receipt) {
 	r.tb.Helper()
 	token := secret.FromFile(filepath.Join(r.data, app.TokenFile))
 	if err := token.Resolve(".", nil); err != nil {
 		r.tb.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(r.tb.Context(), http.MethodPost, r.Address()+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(r.tb.Context(), http.MethodPost, r.Address()+"/v1/events", strings.NewReader(body))
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	for name, values := range more {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, more)
 	request.Header.Set("Authorization", "Bearer "+token.Reveal())
 	request.Header.Set("Content-Type", contentType)
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	r.tb.Cleanup(func() { _ = answer.Body.Close() })
-	return answer
+	defer answer.Body.Close()
+	if err := json.NewDecoder(answer.Body).Decode(&taken); err != nil {
+		r.tb.Fatal(err)
+	}
+	return answer.StatusCode, taken
+}
+
+// receipt says what became of events.
+type receipt struct {
+	Accepted int      `json:"accepted"`
+	SetAside int      `json:"set_aside"`
+	Why      []string `json:"why"`
 }
 
 // metrics reads them.
@@ -123,13 +135,9 @@ func TestSecurityHubIsToldOfOutcomes(t *testing.T) {
 	hub.Import(t, finding)
 	r := run(t, c)
 
-	answer := r.post("/v1/events", "application/json", `{"Findings":[`+finding+`,{"SchemaVersion":"2018-10-08","Id":"bad"}]}`, nil)
-	var receipt struct {
-		Accepted int `json:"accepted"`
-		SetAside int `json:"set_aside"`
-	}
-	if err := json.NewDecoder(answer.Body).Decode(&receipt); err != nil || answer.StatusCode != http.StatusAccepted || receipt.Accepted != 1 || receipt.SetAside != 1 {
-		t.Fatalf("answered %d: %+v, %v", answer.StatusCode, receipt, err)
+	status, got := r.post("application/json", `{"Findings":[`+finding+`,{"SchemaVersion":"2018-10-08","Id":"bad"}]}`, nil)
+	if status != http.StatusAccepted || got.Accepted != 1 || got.SetAside != 1 || !strings.Contains(got.Why[0], "ProductArn: is missing") {
+		t.Fatalf("answered %d: %+v", status, got)
 	}
 	state := func() hubState {
 		var all struct{ Findings []hubState }
@@ -153,7 +161,7 @@ func TestSecurityHubIsToldOfOutcomes(t *testing.T) {
 	eventually(t, "RESOLVED", func() bool { return state().Workflow.Status == "RESOLVED" })
 
 	// Security Hub tells of what it was told: that opens no incident.
-	r.post("/v1/events", "application/json", string(hub.Hub(t)), nil)
+	r.post("application/json", string(hub.Hub(t)), nil)
 	if err := r.admin().Get(t.Context(), "/v1/incidents", url.Values{"state": {"open,contained,closed"}}, &page); err != nil || len(page.Items) != 1 {
 		t.Errorf("%v, %d incidents, want still one", err, len(page.Items))
 	}
@@ -182,5 +190,82 @@ func TestSecurityHubIsToldOfOutcomes(t *testing.T) {
 		if !strings.Contains(metrics, want) {
 			t.Errorf("metrics lack %s", want)
 		}
+	}
+}
+
+// TestCloudEventsInAndOut hands in a finding as a CloudEvent, twice, and gets what follows as CloudEvents, in order,
+// over a restart and a receiver that is away.
+func TestCloudEventsInAndOut(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var got []string
+	away := false
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if away {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		var event struct{ ID, Type string }
+		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+			t.Error(err)
+		}
+		got = append(got, event.ID+" "+event.Type)
+	}))
+	defer server.Close()
+	c := local(t)
+	c.Content.Shipped = false
+	c.CloudEvents.Endpoints = map[string]cloudevents.Endpoint{"siem": {URL: server.URL, Types: []string{"incident.*", "finding.*"}}}
+	r := run(t, c)
+	send := func(id string) {
+		t.Helper()
+		event := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"urn:scanner","type":"com.riposte.finding","time":%q,
+			"data":{"type":"mining","title":"A pod mines","severity":"high","entities":[{"kind":"pod","id":"shop/%s"}]}}`, id, time.Now().UTC().Format(time.RFC3339), id)
+		for range 2 {
+			if status, taken := r.post("application/cloudevents+json", event, nil); status != http.StatusAccepted || taken.Accepted != 1 {
+				t.Fatalf("answered %d: %+v", status, taken)
+			}
+		}
+	}
+	reach := func(want int) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%d events", want), func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			return len(got) >= want
+		})
+	}
+	send("1")
+	reach(1)
+	mu.Lock()
+	away = true
+	mu.Unlock()
+	send("2")
+	send("3")
+	eventually(t, "the lag is visible", func() bool {
+		return strings.Contains(r.metrics(), `riposte_follower_failures{follower="cloudevents/siem"} 1`)
+	})
+	r.end()
+	mu.Lock()
+	away = false
+	mu.Unlock()
+	r = run(t, c)
+	reach(3)
+	if _, taken := r.post("application/cloudevents+json", `{"specversion":"1.0","id":"x"}`, nil); taken.SetAside != 1 || !strings.Contains(taken.Why[0], "source: is missing") {
+		t.Errorf("got %+v", taken)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	kinds, ids := 0, []string{}
+	for _, one := range got {
+		id, kind, _ := strings.Cut(one, " ")
+		if kind == "com.riposte.incident.opened" {
+			kinds++
+		}
+		ids = append(ids, id)
+	}
+	if kinds != 3 || len(got) != 3 || !slices.IsSorted(ids) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/awslog"
 	"github.com/riposte-sec/riposte/internal/channel"
+	"github.com/riposte-sec/riposte/internal/cloudevent"
 	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -212,7 +213,11 @@ func (a *App) replay(ctx context.Context, l event.Letter) error {
 		}
 		return a.intake.Accept(ctx, event.Batch{Events: content.Events})
 	}
-	events, err := awslog.Record(l.Raw)
+	read := awslog.Record
+	if l.Format == cloudevent.Format || l.Format == string(event.Webhook) {
+		read = cloudevent.Record
+	}
+	events, err := read(l.Raw)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (f *Follower) Run(ctx context.Context) error {
 	for {
 		more, err := f.Step(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was stopped
 		}
 		wait := orElse(f.Every, time.Second)
 		if err != nil {

@@ -3,10 +3,10 @@ package follow_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -279,7 +279,7 @@ func TestRunEndsInTime(t *testing.T) {
 	f.Every = time.Millisecond
 	var names []string
 	for n := range 250 {
-		names = append(names, fmt.Sprint(n))
+		names = append(names, strconv.Itoa(n))
 	}
 	s.record(record.RunEnded, names...)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

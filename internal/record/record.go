@@ -40,6 +40,15 @@ const (
 	DeliverySkipped   Kind = "delivery.skipped" // a record that a receiver outside would not take
 )
 
+// Kinds lists every kind, in the order of the constants.
+func Kinds() []Kind {
+	return []Kind{
+		IncidentOpened, IncidentGrew, IncidentMerged, IncidentEscalated, IncidentClosed, FindingSuppressed, PlaybookSkipped, RunStarted,
+		RunEnded, ActionPlanned, ApprovalAsked, ApprovalDecided, ActionIntended, ActionEnded, UndoIntended, UndoEnded, GuardrailChanged,
+		SuppressionSet, LetterReplayed, LetterDeleted, ContentTaken, NodeLost, ReportIntended, ReportEnded, DeliverySkipped,
+	}
+}
+
 // Record is one entry. Body is any JSON; it never holds a secret or a raw event.
 type Record struct {
 	Time     time.Time       `json:"time"`

@@ -55,11 +55,11 @@ func (importer) Spec() action.Spec {
 // Plan says what would be imported. It asks nobody.
 func (i importer) Plan(_ context.Context, in action.Input) (action.Change, error) {
 	in.Place = i.cloud.here(in.Place)
-	if err := checkRegion(in.Place.Region); err != nil {
+	if err := checkRegion(in.Region); err != nil {
 		return action.Change{}, err
 	}
-	if !IsAccount(in.Place.Account) {
-		return action.Change{}, fault.New(fault.Invalid, "%.40q is no account: its id has 12 digits", in.Place.Account)
+	if !IsAccount(in.Account) {
+		return action.Change{}, fault.New(fault.Invalid, "%.40q is no account: its id has 12 digits", in.Account)
 	}
 	shown, err := i.finding(in, time.Time{})
 	if err != nil {
@@ -73,10 +73,10 @@ func (i importer) Plan(_ context.Context, in action.Input) (action.Change, error
 	return action.Change{
 		Action: i.Spec().Name, Place: in.Place, Params: params,
 		Target: entity.Entity{
-			Kind: entity.Resource, ID: id, Part: entity.Target, Provider: "aws", Account: in.Place.Account, Region: in.Place.Region,
+			Kind: entity.Resource, ID: id, Part: entity.Target, Provider: "aws", Account: in.Account, Region: in.Region,
 		},
 		Calls:    []string{"securityhub:BatchImportFindings " + id},
-		Summary:  fmt.Sprintf("Security Hub of account %s shows: %s", in.Place.Account, aws.ToString(shown.Title)),
+		Summary:  fmt.Sprintf("Security Hub of account %s shows: %s", in.Account, aws.ToString(shown.Title)),
 		Incident: in.Incident, Run: in.Run, Step: in.Step, Reason: in.Reason, Token: in.Token,
 	}, nil
 }
