@@ -53,6 +53,8 @@ type Options struct {
 	Now     func() time.Time
 	// Transport carries messages to Slack and the like; a safe one of its own if nil.
 	Transport http.RoundTripper
+
+	errand *Errand // that it works for; nil where it serves
 }
 
 // App is one running Riposte.
@@ -159,6 +161,9 @@ func (a *App) wire(ctx context.Context) error {
 		Now:    now, NewID: newID, Logger: log, Observe: metrics.Step,
 	})
 	legs := &starter{}
+	if a.options.errand != nil {
+		legs.note = a.options.errand.started.add
+	}
 	a.runner.Connect(legs)
 	policy := triage.Policy{Suppressions: suppressions, Ceiling: ceiling, Window: a.config.Triage.Window}
 	if a.cloud != nil {
@@ -190,13 +195,25 @@ func (a *App) wire(ctx context.Context) error {
 	}
 	legs.engine, err = durable.Open(ctx, durable.Options{
 		Store: a.state("durable.db"), Node: a.node, Logger: log,
-		Advance: func(ctx context.Context, leg durable.Leg) error { return a.runner.Advance(ctx, leg.Run, leg.Leg) },
+		Advance: a.advance,
 	})
 	if err != nil {
 		return err
 	}
 	a.durable = legs.engine
+	if a.options.errand != nil {
+		return nil
+	}
 	return a.listen(ctx, specsOf(actions), ceiling, metrics, guard)
+}
+
+// advance executes a leg of a run.
+func (a *App) advance(ctx context.Context, leg durable.Leg) error {
+	if e := a.options.errand; e != nil {
+		e.legs.Add(1)
+		defer e.legs.Add(-1)
+	}
+	return a.runner.Advance(ctx, leg.Run, leg.Leg)
 }
 
 // openShelf takes the content that is there, and tells inForce of it and of what takes its place later.

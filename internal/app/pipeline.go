@@ -153,9 +153,15 @@ func byKey(events []event.Event) map[string]event.Event {
 }
 
 // starter starts legs on the durable engine.
-type starter struct{ engine *durable.Engine }
+type starter struct {
+	engine *durable.Engine
+	note   func(runID string) // of what is started; may be nil
+}
 
 func (s *starter) Start(ctx context.Context, runID string, leg, fence int64) error {
+	if s.note != nil {
+		s.note(runID)
+	}
 	return s.engine.Start(ctx, durable.Leg{Run: runID, Leg: leg, Fence: fence})
 }
 
