@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -19,6 +20,16 @@ import (
 	"github.com/riposte-sec/riposte/internal/store"
 	"github.com/riposte-sec/riposte/internal/store/storetest"
 )
+
+// content gives a file's text.
+func content(tb testing.TB, path string) string {
+	tb.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return string(text)
+}
 
 // platform is Lambda's runtime API (2018-06-01), as a function sees it.
 type platform struct {
@@ -117,27 +128,25 @@ func TestFunction(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := h.configure(settings{name: "function", store: storetest.Postgres(t), key: key, playbooks: map[string]string{"contain-key": containKey}})
-	text := read(t, s.config)
+	text := content(t, s.config)
 	before, _, _ := strings.Cut(text, "sources: ")
 	_, after, _ := strings.Cut(text, "store: ")
 	write(t, s.config, before+"store: "+after)
 	p := newPlatform(t)
 	first := p.function(s)
 
-	leaked, event := h.estate.Leak("function-0")
+	_, event := h.estate.Leak("function-0")
 	if got := p.answered(t, string(event), 30*time.Second); got != "response null" {
 		t.Fatalf("an event is answered by %s", got)
 	}
-	if h.estate.Active("function-0", leaked) {
+	if h.estate.KeyStatus("function-0") == "Active" {
 		t.Error("the answer came before the key was disabled")
 	}
 
 	// A queue's batch: two events and what can't be read, which is set aside and doesn't come again.
 	var records []map[string]string
-	var keys []string
 	for n := 1; n <= 2; n++ {
-		leaked, event := h.estate.Leak(fmt.Sprintf("function-%d", n))
-		keys = append(keys, leaked)
+		_, event := h.estate.Leak(fmt.Sprintf("function-%d", n))
 		records = append(records, map[string]string{"messageId": fmt.Sprint(n), "eventSource": "aws:sqs", "body": string(event)})
 	}
 	records = append(records, map[string]string{"messageId": "3", "eventSource": "aws:sqs", "body": "no event"})
@@ -148,16 +157,16 @@ func TestFunction(t *testing.T) {
 	if got := p.answered(t, string(batch), 30*time.Second); got != `response {"batchItemFailures":[]}` {
 		t.Errorf("a batch is answered by %s", got)
 	}
-	for n, leaked := range keys {
-		if h.estate.Active(fmt.Sprintf("function-%d", n+1), leaked) {
-			t.Errorf("the key of message %d is active", n+1)
+	for n := 1; n <= 2; n++ {
+		if h.estate.KeyStatus(fmt.Sprintf("function-%d", n)) == "Active" {
+			t.Errorf("the key of message %d is active", n)
 		}
 	}
 
 	// The process is killed while it disables a key.
 	dying := make(chan struct{})
 	var once sync.Once
-	h.door.watch(nil, func(op string) bool {
+	h.door.watch(func(op string) bool {
 		if op == "UpdateAccessKey" {
 			once.Do(func() {
 				_ = first.Process.Kill()
@@ -166,8 +175,8 @@ func TestFunction(t *testing.T) {
 			return false
 		}
 		return true
-	})
-	leaked, event = h.estate.Leak("function-killed")
+	}, nil)
+	_, event = h.estate.Leak("function-killed")
 	p.invoke(string(event), 30*time.Second)
 	select {
 	case <-dying:
@@ -176,7 +185,7 @@ func TestFunction(t *testing.T) {
 	}
 	_ = first.Wait()
 	h.door.watch(nil, nil)
-	if !h.estate.Active("function-killed", leaked) {
+	if h.estate.KeyStatus("function-killed") != "Active" {
 		t.Fatal("the key was disabled nevertheless")
 	}
 	p.function(s)
@@ -184,7 +193,7 @@ func TestFunction(t *testing.T) {
 		if got := p.answered(t, `{"riposte":"tick"}`, 20*time.Second); got != "response null" {
 			t.Fatalf("a tick is answered by %s", got)
 		}
-		return !h.estate.Active("function-killed", leaked)
+		return h.estate.KeyStatus("function-killed") != "Active"
 	})
 	verifyFunction(t, s, key)
 }
@@ -196,7 +205,7 @@ func verifyFunction(t *testing.T, s *server, key string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := store.Open(t.Context(), strings.TrimSpace(read(t, filepath.Join(filepath.Dir(s.config), "store.url"))), store.Options{Key: signing})
+	kept, err := store.Open(t.Context(), strings.TrimSpace(content(t, filepath.Join(filepath.Dir(s.config), "store.url"))), store.Options{Key: signing})
 	if err != nil {
 		t.Fatal(err)
 	}

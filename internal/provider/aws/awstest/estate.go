@@ -139,19 +139,3 @@ func (e *Estate) Instance(id string) (state string, volumes, snapshots int) {
 	}
 	return string(got.Reservations[0].Instances[0].State.Name), len(attached), len(kept.Snapshots)
 }
-
-// Active reports whether a user's key is.
-func (e *Estate) Active(user, key string) bool {
-	e.tb.Helper()
-	got, err := e.iam.ListAccessKeys(e.tb.Context(), &iam.ListAccessKeysInput{UserName: aws.String(user)})
-	if err != nil {
-		e.tb.Fatal(err)
-	}
-	for _, one := range got.AccessKeyMetadata {
-		if aws.ToString(one.AccessKeyId) == key {
-			return one.Status == "Active"
-		}
-	}
-	e.tb.Fatalf("user %s has no key %s", user, key)
-	return false
-}
