@@ -20,20 +20,20 @@ var (
 	// nouns, each after those that it may import.
 	nouns = []string{"fault", "entity", "event", "finding", "incident", "record", "action", "run", "guardrail", "question"}
 	// shared is what engines and edges may build on, beside the nouns; each after those it may import.
-	shared = []string{"secret", "document", "expr", "playbook", "awslog", "ledger", "courier"}
+	shared = []string{"secret", "document", "expr", "playbook", "awslog", "cloudevent", "ledger", "courier"}
 	// engines are told what they need by interfaces of their own.
-	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "approvallink", "oncall"}
+	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "approvallink", "oncall", "follow"}
 	// edges are where people, programs and disks meet the engines. They declare what they read.
-	edges = []string{"store", "store/query", "auth", "api", "api/client", "config", "telemetry", "health", "replay"}
+	edges = []string{"store", "store/query", "auth", "api", "api/client", "config", "telemetry", "health", "replay", "lambda"}
 	// wired may import everything.
 	wired = []string{"app", "cli", "demo"}
 	// allowed lists what a package may import beyond its layer.
 	allowed = map[string][]string{
 		"api":        {"auth", "respond", "store", "health"},
 		"api/client": {"api", "auth"},
-		"store":      {"correlate", "triage", "respond", "approvallink", "store/query"},
+		"store":      {"correlate", "triage", "respond", "approvallink", "follow", "store/query"},
 		"channel":    {"respond"},
-		"telemetry":  {"ingest", "respond", "store", "health"},
+		"telemetry":  {"ingest", "respond", "store", "health", "follow"},
 	}
 )
 
@@ -78,7 +78,7 @@ func may(name, imported string) bool {
 	case strings.HasPrefix(name, "provider/"):
 		own := strings.Join(strings.SplitN(name, "/", 3)[:2], "/")
 		return imported == own || strings.HasPrefix(imported, own+"/") ||
-			slices.Contains([]string{"secret", "awslog", "courier", "document"}, imported)
+			slices.Contains([]string{"secret", "awslog", "cloudevent", "courier", "document"}, imported)
 	case slices.Contains(engines, name), slices.Contains(edges, name):
 		return slices.Contains(shared, imported) || imported == "sigma"
 	}

@@ -30,10 +30,12 @@ import (
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/follow"
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/ingest"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/provider/push"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/respond"
@@ -53,32 +55,36 @@ type Options struct {
 	Now     func() time.Time
 	// Transport carries messages to Slack and the like; a safe one of its own if nil.
 	Transport http.RoundTripper
+
+	errand *Errand // that it works for; nil where it serves
 }
 
 // App is one running Riposte.
 type App struct {
-	config   Config
-	options  Options
-	node     string
-	store    *store.Store
-	cloud    *aws.Cloud // nil where AWS isn't enabled
-	queues   []*aws.Queue
-	intake   *ingest.Intake
-	register *register
-	runner   *respond.Runner
-	durable  *durable.Engine
-	keeper   *auth.Keeper
-	told     *messengers
-	desk     *answers
-	links    *approvallink.Links // nil where they are off
-	board    *health.Board
-	shelf    *shelf
-	way      *pipeline
-	listener net.Listener
-	server   *http.Server
-	flush    func(context.Context) error // of traces
-	lock     *os.File                    // of the data folder
-	token    string                      // file of the local administrator's token, "" if there is none
+	config    Config
+	options   Options
+	node      string
+	store     *store.Store
+	cloud     *aws.Cloud // nil where AWS isn't enabled
+	queues    []*aws.Queue
+	intake    *ingest.Intake
+	register  *register
+	runner    *respond.Runner
+	durable   *durable.Engine
+	keeper    *auth.Keeper
+	told      *messengers
+	desk      *answers
+	links     *approvallink.Links // nil where they are off
+	board     *health.Board
+	shelf     *shelf
+	way       *pipeline
+	followers []*follow.Follower
+	origin    string // of the ledger
+	listener  net.Listener
+	server    *http.Server
+	flush     func(context.Context) error // of traces
+	lock      *os.File                    // of the data folder
+	token     string                      // file of the local administrator's token, "" if there is none
 }
 
 // New opens everything that Run needs. Close it if Run isn't called.
@@ -117,6 +123,7 @@ func (a *App) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.origin = key.Origin()
 	a.store, err = store.Open(ctx, a.state("riposte.db"), store.Options{Logger: a.options.Logger, Key: key, Now: a.options.Now})
 	if err != nil {
 		return err
@@ -136,7 +143,8 @@ func (a *App) wire(ctx context.Context) error {
 		a.cloud = cloud
 		a.board.Add(health.Part{Name: "aws", Check: cloud.Ping})
 	}
-	told, err := newMessengers(&a.config, courier.New(a.options.Transport, now), now, log)
+	post := courier.New(a.options.Transport, now)
+	told, err := newMessengers(&a.config, post, now, log)
 	if err != nil {
 		return err
 	}
@@ -168,6 +176,9 @@ func (a *App) wire(ctx context.Context) error {
 	})
 	a.desk.runner = a.runner
 	legs := &starter{}
+	if a.options.errand != nil {
+		legs.note = a.options.errand.started.add
+	}
 	a.runner.Connect(legs)
 	policy := triage.Policy{Suppressions: suppressions, Ceiling: ceiling, Window: a.config.Triage.Window}
 	if a.cloud != nil {
@@ -189,19 +200,35 @@ func (a *App) wire(ctx context.Context) error {
 	if err := a.openSources(); err != nil {
 		return err
 	}
+	if err := a.openFollowers(ctx, specsOf(actions), post); err != nil {
+		return err
+	}
+	metrics.Follow(a.following, now)
 	guard.fixed = append(fixed, a.stands(now())...)
 	if err := a.private("durable.db"); err != nil {
 		return err
 	}
 	legs.engine, err = durable.Open(ctx, durable.Options{
 		Store: a.state("durable.db"), Node: a.node, Logger: log,
-		Advance: func(ctx context.Context, leg durable.Leg) error { return a.runner.Advance(ctx, leg.Run, leg.Leg) },
+		Advance: a.advance,
 	})
 	if err != nil {
 		return err
 	}
 	a.durable = legs.engine
+	if a.options.errand != nil {
+		return nil
+	}
 	return a.listen(ctx, specsOf(actions), ceiling, metrics, guard)
+}
+
+// advance executes a leg of a run.
+func (a *App) advance(ctx context.Context, leg durable.Leg) error {
+	if e := a.options.errand; e != nil {
+		e.legs.Add(1)
+		defer e.legs.Add(-1)
+	}
+	return a.runner.Advance(ctx, leg.Run, leg.Leg)
 }
 
 // openShelf takes the content that is there, and tells inForce of it and of what takes its place later.
@@ -272,7 +299,7 @@ func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Auton
 		Store: a.store, Desk: a.runner, Keeper: a.keeper, Board: a.board, Replay: a.replay,
 		Content: func() api.Content { return a.shelf.Content().described(specs, ceiling) },
 		Fixed:   guard.fixed, Sources: a.register.Sources,
-		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log), Metrics: metrics.Handler(),
+		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log, cloudevents.Intake), Metrics: metrics.Handler(),
 		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
 	}
 	if len(a.config.Sources.SNS.Topics) > 0 {
@@ -334,6 +361,9 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })
+	}
+	for _, follower := range a.followers {
+		group.Go(func() error { return follower.Run(ctx) })
 	}
 	a.options.Logger.InfoContext(ctx, "riposte is up", "address", a.Address(), "node", a.node, "version", a.options.Version)
 	if a.token != "" {

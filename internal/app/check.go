@@ -207,6 +207,9 @@ func Permissions(c Config) ([]byte, error) {
 				wanted = wanted || target.Use == spec.Name
 			}
 		}
+		if spec.Name == "aws.securityhub.update_finding" { // what is reported needs the same
+			wanted = wanted || c.AWS.SecurityHub.Report
+		}
 		if wanted && strings.HasPrefix(spec.Name, "aws.") {
 			used = append(used, spec)
 		}

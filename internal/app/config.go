@@ -18,6 +18,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/oncall"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/provider/email"
 	"github.com/riposte-sec/riposte/internal/provider/pagerduty"
 	"github.com/riposte-sec/riposte/internal/provider/push"
@@ -61,6 +62,8 @@ type Config struct {
 	Teams     teams.Config     `yaml:"teams"`
 	Email     email.Config     `yaml:"email"`
 	PagerDuty pagerduty.Config `yaml:"pagerduty"`
+
+	CloudEvents cloudevents.Config `yaml:"cloudevents"`
 }
 
 // TLSConfig makes the API speak TLS.

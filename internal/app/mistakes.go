@@ -20,6 +20,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/ledger"
 	"github.com/riposte-sec/riposte/internal/provider/aws"
+	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/run"
 )
 
@@ -128,6 +129,11 @@ func (c *Config) check() error {
 	errs = append(errs, err)
 	_, err = auth.New(c.Auth, time.Now)
 	errs = append(errs, err)
+	_, err = cloudevents.New(c.CloudEvents, "", nil, time.Now)
+	errs = append(errs, err)
+	if c.AWS.SecurityHub.Report && !c.AWS.Enabled {
+		errs = append(errs, wrong("aws.securityhub.report", "it is told with AWS's credentials: set aws.enabled"))
+	}
 	var cloud *aws.Cloud
 	if c.AWS.Enabled {
 		cloud = new(aws.Cloud) // it describes its actions

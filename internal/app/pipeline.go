@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/riposte-sec/riposte/internal/awslog"
+	"github.com/riposte-sec/riposte/internal/cloudevent"
 	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/durable"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -149,14 +150,23 @@ func byKey(events []event.Event) map[string]event.Event {
 }
 
 // starter starts legs on the durable engine.
-type starter struct{ engine *durable.Engine }
+type starter struct {
+	engine *durable.Engine
+	note   func(runID string) // of what is started; may be nil
+}
 
 func (s *starter) Start(ctx context.Context, runID string, leg, fence int64) error {
+	if s.note != nil {
+		s.note(runID)
+	}
 	return s.engine.Start(ctx, durable.Leg{Run: runID, Leg: leg, Fence: fence})
 }
 
-// Execute executes work in this process, which the engine doesn't remember.
-func (s *starter) Execute(work func(context.Context) error) bool { return s.engine.Execute(work) }
+// Execute executes work in this process, which the engine doesn't remember. Who has to know of every leg starts
+// it.
+func (s *starter) Execute(work func(context.Context) error) bool {
+	return s.note == nil && s.engine.Execute(work)
+}
 
 // rails are the guardrails of the store and those that can't be lifted: what Riposte stands on, and what
 // the configuration protects.
@@ -185,7 +195,11 @@ func (a *App) replay(ctx context.Context, l event.Letter) error {
 		}
 		return a.intake.Accept(ctx, event.Batch{Events: content.Events})
 	}
-	events, err := awslog.Record(l.Raw)
+	read := awslog.Record
+	if l.Format == cloudevent.Format || l.Format == string(event.Webhook) {
+		read = cloudevent.Record
+	}
+	events, err := read(l.Raw)
 	if err != nil {
 		return err
 	}

@@ -176,10 +176,10 @@ func Record(raw []byte) ([]event.Event, error) {
 		return Envelope(raw)
 	case has("eventVersion", "eventTime"), has("eventSource", "eventName"):
 		return one(CloudTrail(raw))
-	case has("SchemaVersion", "ProductArn"):
-		return one(securityHub(record))
-	case has("class_uid", "finding_info"):
-		return one(securityHubV2(record))
+	case has("ProductArn"), has("class_uid", "finding_info"):
+		return one(handed(record))
+	case severalFindings(record):
+		return all(record.get(handedFindings), handed)
 	case has("type", "severity", "service", "resource"):
 		return one(guardDuty(record))
 	case has("newEvaluationResult"):

@@ -61,6 +61,9 @@ func ocsfControl(ocsf value) string {
 	return firstOf(info.str("title"), ocsf.str("class_name"))
 }
 
+// earliestMilliseconds is 1973: a smaller number counts seconds, as some products write.
+const earliestMilliseconds = 100_000_000_000
+
 // ocsfTime reads a time that is milliseconds since 1970, or text.
 func ocsfTime(text string) time.Time {
 	if when := momentOf(text); !when.IsZero() {
@@ -69,6 +72,9 @@ func ocsfTime(text string) time.Time {
 	ms, err := strconv.ParseInt(text, 10, 64)
 	if err != nil || ms <= 0 {
 		return time.Time{}
+	}
+	if ms < earliestMilliseconds {
+		ms *= 1000
 	}
 	return time.UnixMilli(ms).UTC()
 }

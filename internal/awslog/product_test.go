@@ -131,8 +131,8 @@ func TestProducts(t *testing.T) {
 func TestToldByTwoIsOneFinding(t *testing.T) {
 	relayed := `{"SchemaVersion":"2018-10-08","Id":"arn:aws:guardduty:eu-west-1:111122223333:detector/d-1/finding/f-1",
 		"ProductArn":"arn:aws:securityhub:eu-west-1::product/aws/guardduty","AwsAccountId":"111122223333","Region":"eu-west-1",
-		"CreatedAt":"2026-11-24T09:00:00Z","UpdatedAt":"2026-11-24T10:00:00Z","Title":"t","Severity":{"Label":"MEDIUM"},
-		"Types":["TTPs/Initial Access/UnauthorizedAccess:IAMUser-MaliciousIPCaller"],"Resources":[]}`
+		"CreatedAt":"2026-11-24T09:00:00Z","UpdatedAt":"2026-11-24T10:00:00Z","Title":"t","Description":"d","GeneratorId":"g","Severity":{"Label":"MEDIUM"},
+		"Types":["TTPs/Initial Access/UnauthorizedAccess:IAMUser-MaliciousIPCaller"],"Resources":[{"Type":"AwsIamUser","Id":"bob"}]}`
 	prints := map[string]string{}
 	for name, record := range map[string]string{"itself": guardDutyEnvelope, "relayed": relayed} {
 		events, err := awslog.Record([]byte(record))

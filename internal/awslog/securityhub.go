@@ -78,7 +78,7 @@ func securityHubResource(g *gather, resource value) {
 	case strings.HasPrefix(id, "AWS::::Account:"):
 		g.name(entity.Account, entity.Target, strings.TrimPrefix(id, "AWS::::Account:"), "Resources.Id")
 	default:
-		g.arn(entity.Target, id, "Resources.Id")
+		asffTarget(g, resource)
 	}
 	for _, t := range asffDetails {
 		details.each(t.path, func(v value) { g.name(t.kind, t.part, v.text(), "Resources.Details."+t.from) })
@@ -123,6 +123,9 @@ func securityHubOrigin(g *gather, asff value) {
 // securityHubFinding makes a finding of a Security Hub event. A finding that GuardDuty gave to Security Hub
 // is GuardDuty's: it has the fingerprint and the type that it has when GuardDuty tells of it itself.
 func securityHubFinding(ev event.Event, asff value) finding.Finding {
+	if importedByUs(asff) {
+		return finding.Finding{}
+	}
 	f := finding.Finding{
 		Fingerprint: finding.Fingerprint(string(finding.SecurityHub), asff.str("ProductArn"), asff.str("Id")),
 		Product:     finding.SecurityHub,
@@ -134,6 +137,7 @@ func securityHubFinding(ev event.Event, asff value) finding.Finding {
 		LastSeen:    momentOf(asff.str("LastObservedAt"), asff.str("UpdatedAt")),
 		Count:       1,
 		Resolved:    asffResolved(asff),
+		Matched:     asffMatched(asff),
 		Reference: reference("product_arn", asff.str("ProductArn"), "id", asff.str("Id"),
 			"region", ev.Region, "account", ev.Account),
 	}
@@ -143,6 +147,28 @@ func securityHubFinding(ev event.Event, asff value) finding.Finding {
 		f.Type = "guardduty:" + guardDutyType(ev.Name)
 	}
 	return f
+}
+
+// OwnGenerator begins the GeneratorId of the findings that Riposte imports into Security Hub.
+const OwnGenerator = "riposte/"
+
+// importedByUs reports whether a finding is one that Riposte imported: told back, it is no news. Only the account's
+// own default product can have it, so nobody hides another product's finding that way.
+func importedByUs(asff value) bool {
+	a, _ := parseARN(asff.str("ProductArn"))
+	return strings.HasPrefix(asff.str("GeneratorId"), OwnGenerator) && a.service == "securityhub" &&
+		strings.HasPrefix(a.resource, "product/") && strings.HasSuffix(a.resource, "/default")
+}
+
+// asffMatched tells people what made it a finding of a control.
+func asffMatched(asff value) []finding.Matched {
+	var matched []finding.Matched
+	for _, path := range [][]string{{"Compliance", "SecurityControlId"}, {"Compliance", "Status"}} {
+		if text := asff.str(path...); text != "" {
+			matched = append(matched, finding.Matched{Field: strings.Join(path, "."), Value: text[:min(len(text), 200)]})
+		}
+	}
+	return matched
 }
 
 // asGuardDuty makes a finding the one that GuardDuty itself tells of, by its ARN. It reports whether the

@@ -122,7 +122,7 @@ func (w *walker) open(c byte) outcome {
 // enterable reports whether the list that begins may be one of records.
 func (w *walker) enterable() bool {
 	name := string(w.name)
-	return name == records || !w.closed && (name == logEvents || name == auditItems)
+	return name == records || !w.closed && (name == logEvents || name == auditItems || name == handedFindings)
 }
 
 // descend goes a level down.

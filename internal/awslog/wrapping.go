@@ -21,11 +21,12 @@ const (
 )
 
 // wrapping is an object around a list of records, which it says something of: what CloudWatch Logs hands to
-// subscribers, or a list of audit events. The zero wrapping is {"Records":[...]}, which says nothing.
+// subscribers, a list of audit events or of findings. The zero wrapping is {"Records":[...]}, which says nothing.
 type wrapping struct {
-	head []byte // the object up to the list
-	list bool   // it is one of audit events
-	logs bool   // it is what CloudWatch Logs hands over, with:
+	head  []byte // the object up to the list
+	list  bool   // it is one of audit events
+	found bool   // it is one of findings
+	logs  bool   // it is what CloudWatch Logs hands over, with:
 	kind,
 	group,
 	stream string
@@ -56,8 +57,11 @@ func listed(record value) bool {
 // enters tells whether a list may be read member by member, and what is said of it: by the name of its key and the
 // object up to it.
 func enters(name string, head []byte) (*wrapping, bool) {
-	if name == records {
+	switch name {
+	case records:
 		return &wrapping{}, true
+	case handedFindings:
+		return &wrapping{found: true}, true
 	}
 	if len(head) > longestHead {
 		return nil, false
@@ -104,6 +108,12 @@ func (w *wrapping) record(raw []byte) ([]event.Event, error) {
 			return nil, err
 		}
 		return one(kubernetesAudit(item, w.from))
+	case w.found:
+		item, err := object(raw)
+		if err != nil {
+			return nil, err
+		}
+		return one(handed(item))
 	}
 	return Record(raw)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/riposte-sec/riposte/internal/awslog"
+	"github.com/riposte-sec/riposte/internal/cloudevent"
 	"github.com/riposte-sec/riposte/internal/event"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/finding"
@@ -86,7 +87,7 @@ func (d *Detector) Detect(events []event.Event) Seen {
 }
 
 func (d *Detector) one(ev *event.Event, seen *Seen) error {
-	made, is, err := awslog.Finding(*ev)
+	made, is, err := productFinding(*ev)
 	if err != nil {
 		return fmt.Errorf("make a finding: %w", err)
 	}
@@ -114,6 +115,14 @@ func (d *Detector) one(ev *event.Event, seen *Seen) error {
 		seen.Observations = append(seen.Observations, d.linked.Observe(hit.Rule, record, ev.Key, ev.Time)...)
 	}
 	return nil
+}
+
+// productFinding makes the finding of an event that is one.
+func productFinding(ev event.Event) (finding.Finding, bool, error) {
+	if ev.Source == event.Webhook {
+		return cloudevent.Made(ev)
+	}
+	return awslog.Finding(ev)
 }
 
 func (d *Detector) hits(source event.Source, text []byte) ([]sigma.Hit, error) {

@@ -33,9 +33,21 @@ const (
 	SuppressionSet    Kind = "suppression.set"
 	LetterReplayed    Kind = "deadletter.replayed"
 	LetterDeleted     Kind = "deadletter.deleted"
-	ContentTaken      Kind = "content.taken" // rules and playbooks came into force
-	NodeLost          Kind = "node.lost"     // another node took over a dead one's runs
+	ContentTaken      Kind = "content.taken"   // rules and playbooks came into force
+	NodeLost          Kind = "node.lost"       // another node took over a dead one's runs
+	ReportIntended    Kind = "report.intended" // written before an outcome is told to the product that found it
+	ReportEnded       Kind = "report.ended"
+	DeliverySkipped   Kind = "delivery.skipped" // a record that a receiver outside would not take
 )
+
+// Kinds lists every kind, in the order of the constants.
+func Kinds() []Kind {
+	return []Kind{
+		IncidentOpened, IncidentGrew, IncidentMerged, IncidentEscalated, IncidentClosed, FindingSuppressed, PlaybookSkipped, RunStarted,
+		RunEnded, ActionPlanned, ApprovalAsked, ApprovalDecided, ActionIntended, ActionEnded, UndoIntended, UndoEnded, GuardrailChanged,
+		SuppressionSet, LetterReplayed, LetterDeleted, ContentTaken, NodeLost, ReportIntended, ReportEnded, DeliverySkipped,
+	}
+}
 
 // Record is one entry. Body is any JSON; it never holds a secret or a raw event.
 type Record struct {

@@ -74,6 +74,9 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
+// Look looks once: for who doesn't run all the time.
+func (w *Watch) Look(ctx context.Context) error { return w.look(ctx) }
+
 func (w *Watch) look(ctx context.Context) error {
 	now := w.Runner.Now()
 	if err := w.Roster.Beat(ctx, w.Runner.Node, now); err != nil {

@@ -19,6 +19,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/follow"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/ingest"
 	"github.com/riposte-sec/riposte/internal/respond"
@@ -118,6 +119,11 @@ func New(version string, counts Counter, stats func() ingest.Stats, board *healt
 	return m
 }
 
+// Follow shows how far what follows the ledger has come.
+func (m *Metrics) Follow(states func() []follow.State, now func() time.Time) {
+	m.registry.MustRegister(&followers{states, now})
+}
+
 // Step observes one ended attempt of a step.
 func (m *Metrics) Step(o respond.Outcome) {
 	m.steps.WithLabelValues(o.Action, string(o.State)).Observe(o.Took.Seconds())
@@ -154,7 +160,28 @@ var ( //nolint:gochecknoglobals // constant descriptions
 	size      = describe("ledger_entries", "Entries of the ledger.")
 	oldest    = describe("run_ready_oldest_seconds", "Since when the oldest ready run has been ready.")
 	up        = describe("part_up", "1 if a part works.", "part")
+	lag       = describe("follower_lag_seconds", "How long the oldest record waits that a follower has not handed on.", "follower")
+	failing   = describe("follower_failures", "Tries of a follower that failed since one did not.", "follower")
+	handed    = describe("follower_records_total", "Records that a follower of this process handed on.", "follower")
 )
+
+// followers reads how far each has come at the moment when it is asked.
+type followers struct {
+	states func() []follow.State
+	now    func() time.Time
+}
+
+// Describe implements prometheus.Collector: which followers there are is in the configuration.
+func (f *followers) Describe(chan<- *prometheus.Desc) {}
+
+// Collect implements prometheus.Collector.
+func (f *followers) Collect(out chan<- prometheus.Metric) {
+	for _, s := range f.states() {
+		out <- gauge(lag, s.Lag(f.now()).Seconds(), s.Name)
+		out <- gauge(failing, float64(s.Failed), s.Name)
+		out <- prometheus.MustNewConstMetric(handed, prometheus.CounterValue, float64(s.Count), s.Name)
+	}
+}
 
 // Describe implements prometheus.Collector: it is unchecked, for its labels come with what happens.
 func (s *state) Describe(chan<- *prometheus.Desc) {}

@@ -62,8 +62,8 @@ func Decide(ctx context.Context, f finding.Finding, known Known, policy Policy, 
 	}
 	decision := run.Decision{Finding: f}
 
-	if f.Resolved && known.Finding == nil {
-		return run.Decision{}, false // good news about something we never heard of
+	if f.Resolved && (known.Finding == nil || len(known.Candidates) == 0) {
+		return run.Decision{}, false // good news about something we never heard of, or that is closed
 	}
 	if by, own := causedByUs(f.Entities, policy.Own); own {
 		decision.Finding.Inert = "caused by Riposte's own session " + by

@@ -150,7 +150,9 @@ func TestNews(t *testing.T) {
 		}), true},
 		"another event, that tells nothing": {found(func(f *finding.Finding) { f.Events = []string{"event-2"} }), false},
 	} {
-		if _, news := decide(t, test.again, known(found(), ""), triage.Policy{}); news != test.want {
+		k := known(found(), "inc-1")
+		k.Candidates = []incident.Incident{{ID: "inc-1", State: incident.Open, Findings: 1, FirstSeen: noon, LastSeen: noon}}
+		if _, news := decide(t, test.again, k, triage.Policy{}); news != test.want {
 			t.Errorf("%s: news is %t, want %t", name, news, test.want)
 		}
 	}
@@ -219,6 +221,15 @@ func TestGoodNewsAboutNothingIsNone(t *testing.T) {
 	t.Parallel()
 	f := found(func(f *finding.Finding) { f.Resolved = true })
 	if got, news := decide(t, f, triage.Known{}, triage.Policy{}); news {
+		t.Errorf("got %+v, want nothing", got)
+	}
+}
+
+// What Riposte reports of a closed incident comes back from Security Hub as a finding that is resolved.
+func TestGoodNewsAboutAClosedIncidentOpensNone(t *testing.T) {
+	t.Parallel()
+	f := found(func(f *finding.Finding) { f.Resolved = true })
+	if got, news := decide(t, f, known(found(), "inc-1"), triage.Policy{}); news {
 		t.Errorf("got %+v, want nothing", got)
 	}
 }

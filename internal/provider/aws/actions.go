@@ -16,6 +16,7 @@ func (c *Cloud) Actions() []action.Action {
 		blockPublicAccess(c),
 		restoreLogging(c),
 		updateFinding(c),
+		importFindings(c),
 		archiveFinding(c),
 		publishMessage(c),
 	}, ec2Actions(c)...)

@@ -122,12 +122,18 @@ func (l *lab) population(t *testing.T, name string, want int) {
 // has a text; with the status 0 it lets everything through again.
 func scripted(t *testing.T, asks string) (endpoint string, answer func(status int, body string)) {
 	t.Helper()
-	emulator := must[*url.URL](t)(url.Parse(awstest.Emulator(t)))
-	onward := httputil.NewSingleHostReverseProxy(emulator)
+	return scriptedAt(t, awstest.Emulator(t), asks)
+}
+
+// scriptedAt stands before another server.
+func scriptedAt(t *testing.T, server, asks string) (endpoint string, answer func(status int, body string)) {
+	t.Helper()
+	behind := must[*url.URL](t)(url.Parse(server))
+	onward := httputil.NewSingleHostReverseProxy(behind)
 	var mu sync.Mutex
 	var status int
 	var body string
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	before := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked, err := io.ReadAll(r.Body)
 		if err != nil {
 			w.WriteHeader(http.StatusBadRequest)
@@ -143,8 +149,8 @@ func scripted(t *testing.T, asks string) (endpoint string, answer func(status in
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
-	t.Cleanup(server.Close)
-	return server.URL, func(given int, text string) {
+	t.Cleanup(before.Close)
+	return before.URL, func(given int, text string) {
 		mu.Lock()
 		defer mu.Unlock()
 		status, body = given, text

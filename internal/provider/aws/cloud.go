@@ -44,6 +44,8 @@ type Config struct {
 	ExternalID secret.Secret `yaml:"external_id"`
 	// Accounts bounds the accounts in which Riposte acts; empty is any that can be reached.
 	Accounts []string `yaml:"accounts"`
+	// SecurityHub says what Security Hub is told.
+	SecurityHub SecurityHubConfig `yaml:"securityhub"`
 }
 
 // IsAccount reports whether a text is an account's id: 12 digits.
@@ -62,6 +64,7 @@ func (o Config) Check() error {
 	if parsed, err := url.Parse(o.Endpoint); o.Endpoint != "" && (err != nil || parsed.Host == "") {
 		errs = append(errs, fmt.Errorf("aws.endpoint: %q is not a URL such as http://127.0.0.1:5000", o.Endpoint))
 	}
+	errs = append(errs, o.SecurityHub.check())
 	return fault.Wrap(fault.Invalid, errors.Join(errs...))
 }
 

@@ -5,8 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/riposte-sec/riposte/internal/awslog"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -28,20 +31,78 @@ type Receipt struct {
 	Accepted int `json:"accepted"`
 	// SetAside counts the records that could not be read; they are dead letters.
 	SetAside int `json:"set_aside"`
+	// Why says for the first of those what is wrong with them.
+	Why []string `json:"why,omitempty"`
 }
+
+const (
+	// mostReasons is how many reasons a receipt has, longestReason how long each may be, in bytes.
+	mostReasons, longestReason = 10, 1000
+)
+
+// count adds a batch that is durable.
+func (r *Receipt) count(b event.Batch) {
+	r.Accepted += len(b.Events)
+	r.SetAside += len(b.Letters)
+	for i := range b.Letters {
+		if reason := b.Letters[i].Reason; len(r.Why) < mostReasons {
+			r.Why = append(r.Why, strings.ToValidUTF8(reason[:min(len(reason), longestReason)], ""))
+		}
+	}
+}
+
+// Form recognises requests of a form of its own. It gives the function that reads their bodies, nil for others.
+type Form func(r *http.Request) (func(body []byte) (event.Batch, error), error)
 
 // Events takes POST requests of CloudTrail records, EventBridge events and findings: one as an object,
 // several as an array, as {"Records": [...]} or one a line; gzip is recognised. The origin says who sent
 // it. It answers 202 when everything is durable, 400 if the body is damaged, 503 if it should come again.
-func Events(sink event.Sink, origin func(*http.Request) string, logger *slog.Logger) http.Handler {
+// Requests of other forms are theirs to read.
+func Events(sink event.Sink, origin func(*http.Request) string, logger *slog.Logger, forms ...Form) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		receipt, err := takeIn(r.Context(), http.MaxBytesReader(w, r.Body, largestBody), sink, origin(r))
+		receipt, err := takeRequest(r, http.MaxBytesReader(w, r.Body, largestBody), sink, origin(r), forms)
 		if err != nil {
 			refuse(w, r, err, logger)
 			return
 		}
 		answer(w, http.StatusAccepted, receipt)
 	})
+}
+
+func takeRequest(r *http.Request, body readCloser, sink event.Sink, origin string, forms []Form) (Receipt, error) {
+	for _, form := range forms {
+		read, err := form(r)
+		if err != nil {
+			return Receipt{}, err
+		}
+		if read != nil {
+			return takeForm(r.Context(), body, sink, origin, read)
+		}
+	}
+	return takeIn(r.Context(), body, sink, origin)
+}
+
+func takeForm(ctx context.Context, body readCloser, sink event.Sink, origin string, read func([]byte) (event.Batch, error)) (Receipt, error) {
+	var receipt Receipt
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return receipt, fmt.Errorf("read: %w", err)
+	}
+	batch, err := read(text)
+	if err != nil {
+		return receipt, err
+	}
+	for i := range batch.Events {
+		batch.Events[i].Origin = origin
+	}
+	for i := range batch.Letters {
+		batch.Letters[i].Origin = origin
+	}
+	if err := sink(ctx, batch); err != nil {
+		return receipt, err
+	}
+	receipt.count(batch)
+	return receipt, nil
 }
 
 func takeIn(ctx context.Context, body readCloser, sink event.Sink, origin string) (Receipt, error) {
@@ -54,8 +115,7 @@ func takeIn(ctx context.Context, body readCloser, sink event.Sink, origin string
 		if err := sink(ctx, batch); err != nil {
 			return err
 		}
-		receipt.Accepted += len(batch.Events)
-		receipt.SetAside += len(batch.Letters)
+		receipt.count(batch)
 		batch = event.Batch{}
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unicode/utf8"
 )
 
 // Findings stands in front of the emulator and speaks what it lacks: of Security Hub, BatchImportFindings,
@@ -22,9 +23,25 @@ type Findings struct {
 	// Detector is the id of the one detector that there is.
 	Detector string
 
-	mu    sync.Mutex
-	hub   []map[string]any
-	guard []map[string]any
+	mu       sync.Mutex
+	hub      []map[string]any
+	guard    []map[string]any
+	imported int
+	updates  []int
+}
+
+// Imported counts the findings that were imported, those that were there already among them.
+func (f *Findings) Imported() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.imported
+}
+
+// Updates tells of how many findings each BatchUpdateFindings was.
+func (f *Findings) Updates() []int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.updates)
 }
 
 // NewFindings starts a server for a test.
@@ -87,6 +104,7 @@ type request struct {
 	FindingIdentifiers []identifier
 	Workflow           map[string]any
 	Note               map[string]any
+	UserDefinedFields  map[string]string
 }
 
 type filter struct {
@@ -139,8 +157,31 @@ func refuse(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(map[string]string{"Message": err.Error(), "__type": code}) //nolint:errchkjson // two strings
 }
 
+// longest are Security Hub's bounds of what a finding says, in characters.
+var longest = map[string]int{"Id": 512, "GeneratorId": 512, "Title": 256, "Description": 1024} //nolint:gochecknoglobals // a constant list
+
+// unfit says why Security Hub wouldn't take a finding, "" if it would.
+func unfit(given map[string]any) string {
+	for _, name := range []string{"Id", "ProductArn", "GeneratorId", "AwsAccountId", "SchemaVersion", "CreatedAt", "UpdatedAt", "Title", "Description"} {
+		text, _ := given[name].(string)
+		if most := longest[name]; text == "" || most > 0 && utf8.RuneCountInString(text) > most {
+			return name + " is missing or too long"
+		}
+	}
+	if resources, _ := given["Resources"].([]any); len(resources) == 0 || len(resources) > 32 {
+		return "Resources are missing or too many"
+	}
+	return ""
+}
+
 func (f *Findings) importFindings(r request) (any, error) {
 	for _, given := range r.Findings {
+		if why := unfit(given); why != "" {
+			id, _ := given["Id"].(string)
+			failed := []any{map[string]any{"Id": id, "ErrorCode": "InvalidInput", "ErrorMessage": why}}
+			return map[string]any{"FailedCount": 1, "SuccessCount": 0, "FailedFindings": failed}, nil
+		}
+		f.imported++
 		at := slices.IndexFunc(f.hub, func(known map[string]any) bool {
 			return known["Id"] == given["Id"] && known["ProductArn"] == given["ProductArn"]
 		})
@@ -174,6 +215,13 @@ func passes(filters []filter, value any) bool {
 }
 
 func (f *Findings) updateFindings(r request) (any, error) {
+	if len(r.FindingIdentifiers) == 0 || len(r.FindingIdentifiers) > 100 {
+		return nil, bad{"InvalidInputException", "Invalid parameter 'FindingIdentifiers': 1 to 100 of them"}
+	}
+	if text, _ := r.Note["Text"].(string); utf8.RuneCountInString(text) > 512 {
+		return nil, bad{"InvalidInputException", "Invalid parameter 'Note.Text': too long"}
+	}
+	f.updates = append(f.updates, len(r.FindingIdentifiers))
 	processed, unprocessed := []identifier{}, []any{}
 	for _, id := range r.FindingIdentifiers {
 		at := slices.IndexFunc(f.hub, func(known map[string]any) bool {
@@ -195,6 +243,9 @@ func (f *Findings) updateFindings(r request) (any, error) {
 			f.hub[at]["Note"] = map[string]any{
 				"Text": r.Note["Text"], "UpdatedBy": r.Note["UpdatedBy"], "UpdatedAt": "2026-01-01T00:00:00.000Z",
 			}
+		}
+		if r.UserDefinedFields != nil {
+			f.hub[at]["UserDefinedFields"] = r.UserDefinedFields
 		}
 		processed = append(processed, id)
 	}
@@ -226,5 +277,31 @@ func (f *Findings) archiver(archived bool) func(request) (any, error) {
 			}
 		}
 		return struct{}{}, f.owned(r)
+	}
+}
+
+// Hub gives all findings of Security Hub, as GetFindings does.
+func (f *Findings) Hub(tb testing.TB) []byte {
+	tb.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	text, err := json.Marshal(map[string]any{"Findings": f.hub})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return text
+}
+
+// Import puts a finding into Security Hub, as a product does.
+func (f *Findings) Import(tb testing.TB, text string) {
+	tb.Helper()
+	var given map[string]any
+	if err := json.Unmarshal([]byte(text), &given); err != nil {
+		tb.Fatal(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := f.importFindings(request{Findings: []map[string]any{given}}); err != nil {
+		tb.Fatal(err)
 	}
 }
