@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -35,7 +36,10 @@ func tell(t *testing.T, path, document string) {
 	t.Helper()
 	request := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, awstest.Emulator(t)+path, strings.NewReader(document)))
 	request.Header.Set("Content-Type", "application/json")
-	answer := must[*http.Response](t)(http.DefaultClient.Do(request))
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusCreated {
 		t.Fatalf("the emulator answers %s", answer.Status)
@@ -266,9 +270,7 @@ func (e *ends) answers(t *testing.T, emulator string) func(w http.ResponseWriter
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		arn, _ := about["executionArn"].(string)
-		for key, value := range e.status[arn] {
-			about[key] = value
-		}
+		maps.Copy(about, e.status[arn])
 		if err := json.NewEncoder(w).Encode(about); err != nil {
 			t.Error(err)
 		}
@@ -444,9 +446,9 @@ func (a *automations) answers(t *testing.T) func(w http.ResponseWriter, r *http.
 func (a *automations) answer(target string, body *json.Decoder) (answer any, failure string) {
 	var ask struct {
 		DocumentName, DocumentVersion, ClientToken, AutomationExecutionID string
-		Parameters                                                       map[string][]string
-		Tags                                                             []struct{ Key, Value string }
-		Filters                                                          []struct {
+		Parameters                                                        map[string][]string
+		Tags                                                              []struct{ Key, Value string }
+		Filters                                                           []struct {
 			Key    string
 			Values []string
 		}
