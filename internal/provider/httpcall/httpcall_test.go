@@ -251,7 +251,9 @@ func TestPathsStayBelow(t *testing.T) {
 		}
 	}
 	for _, extra := range []action.Params{
-		{"values": map[string]any{"host": "x"}}, {"query": map[string]any{"a": []any{}}}, {"query": map[string]any{"a": strings.Repeat("x", 9000)}},
+		{"values": map[string]any{"host": "x"}},
+		{"query": map[string]any{"a": []any{}}},
+		{"query": map[string]any{"a": strings.Repeat("x", 9000)}},
 		{"endpoint": "https://evil.example"},
 	} {
 		in := input(action.Params{"endpoint": "wall", "path": "/hosts/x"})
