@@ -48,7 +48,7 @@ func TestListeningToOthersInPlainIsWarnedOf(t *testing.T) {
 
 func TestPathsAreOfTheFilesFolder(t *testing.T) {
 	t.Parallel()
-	path := configured(t, "data: state\ncontent: {rules: [rules, /abs], playbooks: [../books]}\n")
+	path := configured(t, "data: state\ncontent: {rules: [rules, /abs], playbooks: [../books]}\nwasm: {modules: .}\n")
 	c, _, err := app.ReadConfig(path)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestPathsAreOfTheFilesFolder(t *testing.T) {
 	folder := filepath.Dir(path)
 	for got, want := range map[string]string{
 		c.Data: filepath.Join(folder, "state"), c.Content.Rules[0]: filepath.Join(folder, "rules"), c.Content.Rules[1]: "/abs",
-		c.Content.Playbooks[0]: filepath.Join(filepath.Dir(folder), "books"),
+		c.Content.Playbooks[0]: filepath.Join(filepath.Dir(folder), "books"), c.WASM.Modules: folder,
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
