@@ -401,6 +401,23 @@ func TestStartExecutionRefuses(t *testing.T) {
 	l.refuses(t, "aws.stepfunctions.start_execution", action.Params{"state_machine_arn": machine}, fault.Invalid)
 }
 
+// What was started may not be seen at once: Step Functions and Systems Manager are eventually consistent.
+func TestWhatWasStartedMayBeSeenLater(t *testing.T) {
+	l := newLab(t)
+	_, machine := stateMachine(t, l)
+	awaiter, ok := l.action(t, "aws.stepfunctions.start_execution").(action.Awaiter)
+	if !ok {
+		t.Fatal("it is no action.Awaiter")
+	}
+	change := l.plan(t, "aws.stepfunctions.start_execution", action.Params{"state_machine_arn": machine})
+	known := action.Result{Outputs: map[string]any{"status": "RUNNING"}}
+	for kind, result := range map[fault.Kind]action.Result{fault.Transient: known, fault.NotFound: {}} {
+		if _, over, err := awaiter.Await(t.Context(), action.Applied{Change: change, Result: result}); over || !fault.Is(err, kind) {
+			t.Errorf("with the outcome %v: got %t, %v, want an error of kind %s", result.Outputs, over, err, kind)
+		}
+	}
+}
+
 // automations stands before the emulator, which has no Automation: it starts, finds and describes automations as
 // Systems Manager documents it.
 type automations struct {
@@ -574,6 +591,10 @@ func TestStartAutomation(t *testing.T) {
 		if _, over, err := awaiter.Await(t.Context(), done); over || (err == nil) != goesOn || err != nil && !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: got %t, %v, want it to go on: %t", status, over, err, goesOn)
 		}
+	}
+	unseen := action.Applied{Change: done.Change, Result: action.Result{Outputs: map[string]any{"execution_id": "later"}}}
+	if _, over, err := awaiter.Await(t.Context(), unseen); over || !fault.Is(err, fault.Transient) {
+		t.Errorf("started and not seen yet: got %t, %v, want an error of kind transient", over, err)
 	}
 	fake.end("Success", map[string][]string{"s.Output": {strings.Repeat("x", 65<<10)}})
 	if _, over, err := awaiter.Await(t.Context(), done); over || !fault.Is(err, fault.Invalid) {

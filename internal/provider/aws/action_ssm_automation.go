@@ -290,7 +290,7 @@ func (s startAutomation) Await(ctx context.Context, a action.Applied) (action.Re
 	}
 	got, err := api.GetAutomationExecution(ctx, &ssm.GetAutomationExecutionInput{AutomationExecutionId: aws.String(id)})
 	if err != nil {
-		return action.Result{}, false, fmt.Errorf("read automation %s of runbook %s: %w", id, b.name, bridgeFault(err))
+		return action.Result{}, false, notYet(a, fmt.Errorf("read automation %s of runbook %s: %w", id, b.name, bridgeFault(err)))
 	}
 	now := got.AutomationExecution
 	if now == nil {

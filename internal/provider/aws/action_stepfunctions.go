@@ -218,7 +218,7 @@ func (s startExecution) Await(ctx context.Context, a action.Applied) (action.Res
 	}
 	got, err := describeExecution(ctx, api, m)
 	if err != nil {
-		return action.Result{}, false, err
+		return action.Result{}, false, notYet(a, err)
 	}
 	switch got.Status {
 	case types.ExecutionStatusRunning, types.ExecutionStatusPendingRedrive:

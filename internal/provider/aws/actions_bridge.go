@@ -125,6 +125,15 @@ func bridgeFault(err error) error {
 	return classify(err)
 }
 
+// notYet is the error of not finding what was started: known to have been, it can't be seen yet, for these services
+// are eventually consistent.
+func notYet(a action.Applied, err error) error {
+	if fault.Is(err, fault.NotFound) && len(a.Result.Outputs) > 0 {
+		return fault.Wrap(fault.Transient, err)
+	}
+	return err
+}
+
 // place gives the place of what an ARN names, and completes it where it doesn't say.
 func (c *Cloud) place(parsed arn.ARN) action.Place {
 	return c.here(action.Place{Account: parsed.AccountID, Region: parsed.Region})

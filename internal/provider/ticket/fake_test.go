@@ -170,7 +170,9 @@ var rowPath = regexp.MustCompile(`^/api/now/table/incident(?:/([0-9a-f]{32}))?$`
 // speakServiceNow is ServiceNow's Table API, as far as tickets need it.
 func speakServiceNow(d *desk, r *http.Request, body map[string]any) (int, any) {
 	told := func(i *item) map[string]any {
-		cell := func(value, display string) map[string]any { return map[string]any{"value": value, "display_value": display} }
+		cell := func(value, display string) map[string]any {
+			return map[string]any{"value": value, "display_value": display}
+		}
 		row := map[string]any{
 			"sys_id": cell(fmt.Sprintf("%032x", i.number), fmt.Sprintf("%032x", i.number)), "number": cell(fmt.Sprintf("INC%07d", i.number), fmt.Sprintf("INC%07d", i.number)),
 			"state": cell("1", "New"), "active": cell("true", "true"), "close_code": cell("", ""),
