@@ -45,11 +45,13 @@ func systems(t *testing.T) map[string]*stand {
 	}{
 		"jira": {
 			speakJira, "Basic " + basic,
-			ticket.System{User: "riposte@example.com", Project: "SEC", Labels: []string{"soc"}, Fields: map[string]any{"priority": map[string]any{"name": "High"}}}, "SEC-1",
+			ticket.System{User: "riposte@example.com", Project: "SEC", Labels: []string{"soc"}, Fields: map[string]any{"priority": map[string]any{"name": "High"}}},
+			"SEC-1",
 		},
 		"servicenow": {
 			speakServiceNow, "Basic " + basic,
-			ticket.System{User: "riposte@example.com", Fields: map[string]any{"assignment_group": "soc"}}, "INC0000001",
+			ticket.System{User: "riposte@example.com", Fields: map[string]any{"assignment_group": "soc"}},
+			"INC0000001",
 		},
 		"github": {speakGitHub, "Bearer " + password, ticket.System{Repository: "acme/security", Labels: []string{"soc"}}, "1"},
 	} {

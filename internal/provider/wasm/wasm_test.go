@@ -175,7 +175,7 @@ func section(id byte, content ...byte) []byte {
 func text(s string) []byte { return append(leb(len(s)), s...) }
 
 // assembled is a module whose _start has a body. It has a memory of a page, and one of 65536 pages at most.
-func assembled(tables []byte, imports []byte, imported int, body ...byte) []byte {
+func assembled(tables, imports []byte, imported int, body ...byte) []byte {
 	types := []byte{2, 0x60, 0, 0, 0x60, 4, i32, i32, i32, i32, 1, i32}
 	code := append(append([]byte{0}, body...), end)
 	code = append([]byte{1}, append(leb(len(code)), code...)...)
