@@ -29,10 +29,14 @@ func capTables(module []byte) ([]byte, error) {
 	for len(rest) > 0 {
 		id := rest[0]
 		size, n := binary.Uvarint(rest[1:])
-		if n <= 0 || n > 5 || size > uint64(len(rest)-1-n) {
+		if n <= 0 || n > 5 || size > uint64(len(rest)) {
 			return nil, errMalformed
 		}
-		whole := rest[:1+n+int(size)] //nolint:gosec // it is within the module
+		until := 1 + n + int(size) //nolint:gosec // the section is no longer than the module
+		if until > len(rest) {
+			return nil, errMalformed
+		}
+		whole := rest[:until]
 		if id != tableSection {
 			capped = append(capped, whole...)
 		} else {

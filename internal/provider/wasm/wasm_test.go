@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +28,7 @@ import (
 // probe runs the module of testdata, built by Go itself: once for all tests, since compiling it takes a second.
 var probe = sync.OnceValues(func() (action.Action, error) {
 	out := filepath.Join(scratch, "probe.wasm")
-	build := exec.CommandContext(context.Background(), filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/probe")
+	build := exec.CommandContext(context.Background(), "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, "./testdata/probe")
 	build.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build probe: %w: %s", err, text)
@@ -45,15 +44,18 @@ var probe = sync.OnceValues(func() (action.Action, error) {
 var scratch string
 
 func TestMain(m *testing.M) {
-	code, err := 1, error(nil)
-	if scratch, err = os.MkdirTemp("", "probe"); err == nil {
-		code = m.Run()
-		err = os.RemoveAll(scratch)
-	}
-	if err != nil {
+	os.Exit(inScratch(m))
+}
+
+// inScratch runs the tests with the folder that they share.
+func inScratch(m *testing.M) int {
+	var err error
+	if scratch, err = os.MkdirTemp("", "probe"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	os.Exit(code)
+	defer os.RemoveAll(scratch)
+	return m.Run()
 }
 
 func probing(t *testing.T) action.Action { //nolint:ireturn // it is the provider's
@@ -115,20 +117,20 @@ func TestKeepsTheContract(t *testing.T) {
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	do := probing(t)
-	for ask_, want := range map[string]string{
+	for what, want := range map[string]string{
 		"echo": `{"args":["probe"],"echo":{"host":"web-1"},"env":0}`, "list": `{"value":[1,2,3]}`, "nothing": `{}`,
 	} {
-		if got, err := ask(t, do, "probe", map[string]any{"do": ask_, "echo": map[string]any{"host": "web-1"}}); err != nil || got != want {
-			t.Errorf("%s: got %s, %v, want %s", ask_, got, err, want)
+		if got, err := ask(t, do, "probe", map[string]any{"do": what, "echo": map[string]any{"host": "web-1"}}); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", what, got, err, want)
 		}
 	}
-	for ask_, want := range map[string]string{
+	for what, want := range map[string]string{
 		"text": "answers what is not JSON: not JSON", "fail": "exits with 3: no such host:", "panic": "exits with 2: panic: at the disco",
 		"large": "writes more than 65536 bytes", "memory": "out of memory",
 	} {
-		_, err := ask(t, do, "probe", map[string]any{"do": ask_})
+		_, err := ask(t, do, "probe", map[string]any{"do": what})
 		if !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) || len(err.Error()) > 700 || strings.ContainsAny(err.Error(), "\x1b\n") {
-			t.Errorf("%s: got %v of kind %s, want a legible error of kind invalid with %q", ask_, err, fault.KindOf(err), want)
+			t.Errorf("%s: got %v of kind %s, want a legible error of kind invalid with %q", what, err, fault.KindOf(err), want)
 		}
 	}
 }
@@ -166,7 +168,7 @@ const (
 	call   = 0x10
 )
 
-func leb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) } //nolint:gosec // a length
+func leb(n int) []byte { return binary.AppendUvarint(nil, uint64(n)) }
 
 func section(id byte, content ...byte) []byte {
 	return append(append([]byte{id}, leb(len(content))...), content...)
