@@ -20,10 +20,13 @@ import (
 	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/internal/provider/cloudevents"
 	"github.com/riposte-sec/riposte/internal/provider/email"
+	"github.com/riposte-sec/riposte/internal/provider/httpcall"
 	"github.com/riposte-sec/riposte/internal/provider/pagerduty"
 	"github.com/riposte-sec/riposte/internal/provider/push"
 	"github.com/riposte-sec/riposte/internal/provider/slack"
 	"github.com/riposte-sec/riposte/internal/provider/teams"
+	"github.com/riposte-sec/riposte/internal/provider/ticket"
+	"github.com/riposte-sec/riposte/internal/provider/wasm"
 	"github.com/riposte-sec/riposte/internal/provider/webhook"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/secret"
@@ -64,6 +67,9 @@ type Config struct {
 	PagerDuty pagerduty.Config `yaml:"pagerduty"`
 
 	CloudEvents cloudevents.Config `yaml:"cloudevents"`
+	HTTP        httpcall.Config    `yaml:"http"`
+	Tickets     ticket.Config      `yaml:"tickets"`
+	WASM        wasm.Config        `yaml:"wasm"`
 }
 
 // TLSConfig makes the API speak TLS.
@@ -190,7 +196,7 @@ func ReadConfig(path string) (Config, []string, error) {
 
 // relativeTo makes paths in the file relative to its folder, so that it means the same from everywhere.
 func (c *Config) relativeTo(folder string) {
-	paths := []*string{&c.Data, &c.TLS.Certificate, &c.TLS.Key}
+	paths := []*string{&c.Data, &c.TLS.Certificate, &c.TLS.Key, &c.WASM.Modules}
 	for i := range c.Content.Rules {
 		paths = append(paths, &c.Content.Rules[i])
 	}

@@ -48,7 +48,7 @@ func TestListeningToOthersInPlainIsWarnedOf(t *testing.T) {
 
 func TestPathsAreOfTheFilesFolder(t *testing.T) {
 	t.Parallel()
-	path := configured(t, "data: state\ncontent: {rules: [rules, /abs], playbooks: [../books]}\n")
+	path := configured(t, "data: state\ncontent: {rules: [rules, /abs], playbooks: [../books]}\nwasm: {modules: .}\n")
 	c, _, err := app.ReadConfig(path)
 	if err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestPathsAreOfTheFilesFolder(t *testing.T) {
 	folder := filepath.Dir(path)
 	for got, want := range map[string]string{
 		c.Data: filepath.Join(folder, "state"), c.Content.Rules[0]: filepath.Join(folder, "rules"), c.Content.Rules[1]: "/abs",
-		c.Content.Playbooks[0]: filepath.Join(filepath.Dir(folder), "books"),
+		c.Content.Playbooks[0]: filepath.Join(filepath.Dir(folder), "books"), c.WASM.Modules: folder,
 	} {
 		if got != want {
 			t.Errorf("got %s, want %s", got, want)
@@ -101,6 +101,11 @@ func mistakes() map[string]mistake {
 		"slack":                {"slack:\n  channels:\n    alerts: {id: general}\n", 3, "slack.channels.alerts.id", "general"},
 		"webhook":              {"webhook:\n  endpoints:\n    hook: {url: http://example.com/}\n", 3, "webhook.endpoints.hook.url", "https"},
 		"email":                {"email:\n  host: \"a b\"\n  from: a@example.com\n", 2, "email.host", "name of a server"},
+		"http endpoint":        {"http:\n  endpoints:\n    wall:\n      url: http://wall.example.com/\n", 4, "http.endpoints.wall.url", "https"},
+		"http's await":         {"http:\n  endpoints:\n    wall: {url: https://wall.example.com, await: {path: /jobs}}\n", 3, "http.endpoints.wall.await", "until"},
+		"ticket system":        {"tickets:\n  desk: {kind: jira, url: https://example.com, token: {env: PATH}}\n", 2, "tickets.desk.project", "SEC"},
+		"modules":              {"wasm:\n  modules: nowhere\n", 2, "wasm.modules", "nowhere"},
+		"module's pin":         {"wasm:\n  modules: .\n  pins:\n    enrich: abc\n", 4, "wasm.pins.enrich", "64 hexadecimal"},
 		"token's hash":         {"auth:\n  tokens:\n    - {name: ana, sha256: abc, roles: [admin]}\n", 3, "auth.tokens[0].sha256", "64 hexadecimal"},
 		"token's role":         {"auth:\n  tokens:\n    - name: ana\n      sha256: " + hash + "\n      roles: [root]\n", 5, "auth.tokens[0].roles[0]", "incident_analyst"},
 		"token without roles":  {"auth:\n  tokens:\n    - {name: ana, sha256: " + hash + "}\n", 3, "auth.tokens[0].roles", "none"},

@@ -34,11 +34,12 @@ func newMessengers(c *Config, post *courier.Courier, now func() time.Time, logge
 	mail, mailErr := email.New(c.Email, post)
 	pager, pagerErr := pagerduty.New(c.PagerDuty, post)
 	rotations, rotationsErr := oncall.New(c.OnCall, oncall.Options{Courier: post, Now: now, Logger: logger})
-	if err := errors.Join(chatErr, roomsErr, hooksErr, mailErr, pagerErr, rotationsErr); err != nil {
+	reach, reachErr := bridges(c, post)
+	if err := errors.Join(chatErr, roomsErr, hooksErr, mailErr, pagerErr, rotationsErr, reachErr); err != nil {
 		return nil, err
 	}
 	m := &messengers{slack: chat, teams: rooms, mail: mail, rotations: rotations}
-	for _, some := range [][]action.Action{chat.Actions(), rooms.Actions(), hooks.Actions(), mail.Actions(), pager.Actions()} {
+	for _, some := range [][]action.Action{chat.Actions(), rooms.Actions(), hooks.Actions(), mail.Actions(), pager.Actions(), reach} {
 		m.actions = append(m.actions, some...)
 	}
 	if len(rotations.Names()) > 0 {

@@ -4,6 +4,7 @@ package courier
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -71,10 +72,12 @@ func Transport() *http.Transport {
 type Parcel struct {
 	// Receiver is what errors call the address, which may be secret: "slack webhook security".
 	Receiver string
+	Method   string // POST if empty
 	URL      string
 	Header   http.Header
 	Body     []byte
 	Timeout  time.Duration // 10 s if zero
+	Largest  int64         // how many bytes of the answer's body are kept; 64 KiB if zero
 	// Secrets are taken out of whatever comes back, should the receiver echo them.
 	Secrets []secret.Secret
 }
@@ -82,7 +85,8 @@ type Parcel struct {
 // Reply is an answer of the 2xx kind.
 type Reply struct {
 	Status int
-	Body   []byte // at most 64 KiB
+	Body   []byte
+	Cut    bool // the body went on
 }
 
 // Refused says that the receiver answered, and not with success.
@@ -105,7 +109,7 @@ func (r *Refused) Error() string {
 	return text
 }
 
-// Post delivers a parcel. A failure is Transient if trying again later may work, Denied if the receiver
+// Post delivers a parcel, by whatever method it asks for. A failure is Transient if trying again later may work, Denied if the receiver
 // doesn't let us, else Invalid. While a receiver has asked to be left alone, nothing is sent to it.
 func (c *Courier) Post(ctx context.Context, p Parcel) (Reply, error) {
 	return c.deliver(ctx, http.MethodPost, p)
@@ -126,7 +130,7 @@ func (c *Courier) deliver(ctx context.Context, method string, p Parcel) (Reply, 
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errTimeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, method, p.URL, bytes.NewReader(p.Body))
+	request, err := http.NewRequestWithContext(ctx, cmp.Or(p.Method, method), p.URL, bytes.NewReader(p.Body))
 	if err != nil {
 		return Reply{}, fault.New(fault.Invalid, "%s: its address is not a URL", p.Receiver) // the error has the address in it
 	}
@@ -137,7 +141,7 @@ func (c *Courier) deliver(ctx context.Context, method string, p Parcel) (Reply, 
 	if err != nil {
 		return Reply{}, c.unreachable(ctx, p, err)
 	}
-	body, err := read(answer.Body)
+	body, cut, err := read(answer.Body, cmp.Or(p.Largest, largestReply))
 	if err != nil {
 		return Reply{}, c.unreachable(ctx, p, err)
 	}
@@ -145,19 +149,21 @@ func (c *Courier) deliver(ctx context.Context, method string, p Parcel) (Reply, 
 	if answer.StatusCode/100 != 2 {
 		return Reply{}, c.refused(p, answer, body)
 	}
-	return Reply{Status: answer.StatusCode, Body: body}, nil
+	return Reply{Status: answer.StatusCode, Body: body, Cut: cut}, nil
 }
 
-// read takes a body up to its bound. A body that ends within it leaves the connection open for the next.
-func read(from io.ReadCloser) ([]byte, error) {
-	body, err := io.ReadAll(io.LimitReader(from, largestReply))
+// read takes a body up to its bound, and tells whether it went on. A body that ends within it leaves the
+// connection open for the next.
+func read(from io.ReadCloser, most int64) (body []byte, cut bool, err error) {
+	body, err = io.ReadAll(io.LimitReader(from, most))
 	if err == nil {
-		_, err = io.CopyN(io.Discard, from, 1) // sees the end, if it is the end
-		if errors.Is(err, io.EOF) {
+		var more int64
+		more, err = io.CopyN(io.Discard, from, 1) // sees the end, if it is the end
+		if cut = more > 0; errors.Is(err, io.EOF) {
 			err = nil
 		}
 	}
-	return body, errors.Join(err, from.Close())
+	return body, cut, errors.Join(err, from.Close())
 }
 
 func (c *Courier) unreachable(ctx context.Context, p Parcel, err error) error {

@@ -193,6 +193,7 @@ func TestEveryActionIsListedOnce(t *testing.T) {
 		"aws.guardduty.archive_finding", "aws.sns.publish",
 		"aws.ec2.describe_instance", "aws.ec2.isolate_instance", "aws.ec2.snapshot_volumes", "aws.ec2.stop_instance",
 		"aws.ec2.detach_instance_profile", "aws.ec2.revoke_ingress",
+		"aws.lambda.invoke_function", "aws.stepfunctions.start_execution", "aws.ssm.start_automation",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)

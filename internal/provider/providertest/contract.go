@@ -35,6 +35,8 @@ type Case struct {
 	Door *Door
 	// Again says that planning after Apply plans one more change instead of none.
 	Again bool
+	// Repeats says that each Apply calls somebody who is to know by the token that it is the same call.
+	Repeats bool
 }
 
 // Contract tests that an action keeps the contract of package action.
@@ -229,7 +231,7 @@ func (c Case) destroy(t *testing.T) {
 func (c Case) applyAgain(t *testing.T, done action.Applied, after string) {
 	t.Helper()
 	again := c.apply(t, done.Change)
-	if again.Result.Changed {
+	if again.Result.Changed && !c.Repeats {
 		t.Error("a second Apply of one change says that it changed something")
 	}
 	if !reflect.DeepEqual(again.Result.Outputs, done.Result.Outputs) {

@@ -2,15 +2,12 @@ package webhook
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"regexp"
-	"strconv"
 	"strings"
 	"time"
 
@@ -136,19 +133,9 @@ func (e endpoint) headers(id string, now time.Time, text []byte) http.Header {
 	if header.Get("User-Agent") == "" {
 		header.Set("User-Agent", "Riposte")
 	}
-	timestamp := strconv.FormatInt(now.Unix(), 10)
 	header.Set("Content-Type", "application/json")
-	header.Set("Webhook-Id", id)
-	header.Set("Webhook-Timestamp", timestamp)
-	header.Set("Webhook-Signature", "v1,"+sign(e.key, id, timestamp, text))
+	e.key.Sign(header, id, now, text)
 	return header
-}
-
-func sign(key []byte, id, timestamp string, text []byte) string {
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(id + "." + timestamp + "."))
-	mac.Write(text)
-	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
 var idPattern = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)

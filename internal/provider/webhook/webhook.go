@@ -2,21 +2,16 @@
 package webhook
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/net/http/httpguts"
 
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/courier"
-	"github.com/riposte-sec/riposte/internal/document"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/secret"
 )
@@ -38,25 +33,10 @@ type Endpoint struct {
 	Timeout time.Duration `yaml:"timeout"`
 }
 
-// Text is written as it is or, where it is itself a secret, as {file: path} or {env: NAME}. It is treated as
-// a secret either way.
-type Text struct{ secret.Secret }
+// Text is written as it is or, where it is itself a secret, as {file: path} or {env: NAME}.
+type Text = courier.Text
 
-// UnmarshalDocument reads either form.
-func (t *Text) UnmarshalDocument(n document.Node) error {
-	if text, plain := n.Text(); plain {
-		t.Secret = secret.New(text)
-		return nil
-	}
-	return n.Decode(&t.Secret)
-}
-
-const (
-	keyPrefix = "whsec_"
-	// The specification's bounds of a key, in bytes.
-	shortestKey, longestKey = 24, 64
-	longestTimeout          = time.Minute
-)
+const longestTimeout = time.Minute
 
 // Webhook sends to the configured endpoints.
 type Webhook struct {
@@ -68,7 +48,7 @@ type Webhook struct {
 // endpoint is an Endpoint that was checked.
 type endpoint struct {
 	url     string
-	key     []byte
+	key     courier.Key
 	header  http.Header
 	timeout time.Duration
 	secrets []secret.Secret
@@ -93,7 +73,7 @@ func New(c Config, courier *courier.Courier) (*Webhook, error) {
 
 func check(c Endpoint) (endpoint, error) {
 	checked := endpoint{
-		url: c.URL.Reveal(), header: http.Header{}, timeout: c.Timeout, secrets: []secret.Secret{c.URL.Secret, c.Secret},
+		url: c.URL.Reveal(), timeout: c.Timeout, secrets: []secret.Secret{c.URL.Secret, c.Secret},
 	}
 	if err := courier.CheckURL(checked.url); err != nil {
 		return checked, fmt.Errorf("url: %w", err)
@@ -105,46 +85,15 @@ func check(c Endpoint) (endpoint, error) {
 		return checked, fmt.Errorf("timeout: %s is not between 0 and %s", c.Timeout, longestTimeout)
 	}
 	var err error
-	if checked.key, err = parseKey(c.Secret.Reveal()); err != nil {
+	if checked.key, err = courier.ParseKey(c.Secret.Reveal()); err != nil {
 		return checked, fmt.Errorf("secret: %w", err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Headers)) {
-		value := c.Headers[name]
-		if err := checkHeader(name, value.Reveal()); err != nil {
-			return checked, fmt.Errorf("headers.%s: %w", name, err)
-		}
-		checked.header.Set(name, value.Reveal())
-		checked.secrets = append(checked.secrets, value.Secret)
+	header, secrets, err := courier.Headers(c.Headers)
+	if err != nil {
+		return checked, err
 	}
+	checked.header, checked.secrets = header, append(checked.secrets, secrets...)
 	return checked, nil
-}
-
-// parseKey reads a signing key. Its errors don't quote it.
-func parseKey(text string) ([]byte, error) {
-	encoded, ok := strings.CutPrefix(text, keyPrefix)
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if !ok || err != nil || len(key) < shortestKey || len(key) > longestKey {
-		return nil, fault.New(fault.Invalid, "needs %s and base64 of %d to %d random bytes, as `openssl rand -base64 32` makes",
-			keyPrefix, shortestKey, longestKey)
-	}
-	return key, nil
-}
-
-func checkHeader(name, value string) error {
-	switch canonical := http.CanonicalHeaderKey(name); {
-	case !httpguts.ValidHeaderFieldName(name):
-		return fault.New(fault.Invalid, "no name of a header")
-	case strings.HasPrefix(canonical, "Webhook-") || slices.Contains(ours, canonical):
-		return fault.New(fault.Invalid, "Riposte sets this header itself")
-	case !httpguts.ValidHeaderFieldValue(value):
-		return fault.New(fault.Invalid, "its value has control characters in it")
-	}
-	return nil
-}
-
-// ours are the headers that the configuration can't set.
-var ours = []string{
-	"Content-Type", "Content-Length", "Content-Encoding", "Host", "Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
 }
 
 // names are the endpoints that playbooks can name.
