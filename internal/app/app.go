@@ -55,24 +55,26 @@ type Options struct {
 
 // App is one running Riposte.
 type App struct {
-	config   Config
-	options  Options
-	node     string
-	store    *store.Store
-	cloud    *aws.Cloud // nil where AWS isn't enabled
-	queues   []*aws.Queue
-	intake   *ingest.Intake
-	register *register
-	runner   *respond.Runner
-	durable  *durable.Engine
-	board    *health.Board
-	shelf    *shelf
-	way      *pipeline
-	listener net.Listener
-	server   *http.Server
-	flush    func(context.Context) error // of traces
-	lock     *os.File                    // of the data folder
-	token    string                      // file of the local administrator's token, "" if there is none
+	config  Config
+	options Options
+	node    string
+	store   *store.Store
+	cloud   *aws.Cloud // nil where AWS isn't enabled
+	// organization is nil where the accounts follow none.
+	organization *aws.Organization
+	queues       []*aws.Queue
+	intake       *ingest.Intake
+	register     *register
+	runner       *respond.Runner
+	durable      *durable.Engine
+	board        *health.Board
+	shelf        *shelf
+	way          *pipeline
+	listener     net.Listener
+	server       *http.Server
+	flush        func(context.Context) error // of traces
+	lock         *os.File                    // of the data folder
+	token        string                      // file of the local administrator's token, "" if there is none
 }
 
 // New opens everything that Run needs. Close it if Run isn't called.
@@ -129,6 +131,9 @@ func (a *App) wire(ctx context.Context) error {
 		}
 		a.cloud = cloud
 		a.board.Add(health.Part{Name: "aws", Check: cloud.Ping})
+		if err := a.followOrganization(ctx); err != nil {
+			return err
+		}
 	}
 	actions, notify, err := a.config.actions(a.cloud, courier.New(a.options.Transport, now))
 	if err != nil {
@@ -317,6 +322,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.shelf.Run(ctx) })
 	group.Go(func() error { return a.way.Run(ctx) })
 	group.Go(func() error { return a.noteSources(ctx) })
+	group.Go(func() error { return a.followAccounts(ctx) })
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })
