@@ -225,7 +225,14 @@ func resourcesMeet(a, b string) bool {
 	return true
 }
 
-func segments(resource string) []string { return strings.SplitN(resource, ":", 6) }
+// segments divides an ARN. One that is cut short at a star goes on with stars, as IAM takes it.
+func segments(resource string) []string {
+	parts := strings.SplitN(resource, ":", 6)
+	for len(parts) > 1 && len(parts) < 6 && strings.HasSuffix(parts[len(parts)-1], "*") {
+		parts = append(parts, "*")
+	}
+	return parts
+}
 
 // stands reports whether one text stands for the other: a symbol for an account or a partition, or for any.
 func stands(segment int, a, b string) bool {
