@@ -209,7 +209,9 @@ func filledAll(texts []string) []any {
 	return all
 }
 
-func reference(to string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!Ref", Value: to} }
+func reference(to string) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!Ref", Value: to}
+}
 
 // mapping makes a mapping of keys and values in their order.
 func mapping(pairs ...any) *yaml.Node {

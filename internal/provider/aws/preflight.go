@@ -235,7 +235,8 @@ func global(permission string) bool {
 	return slices.Contains([]string{"iam", "organizations", "sts"}, service)
 }
 
-// permissions simulates what is needed in each region; of services without regions, once.
+// permissions simulates what is needed in each region; of services without regions, once. That roles can be
+// assumed is tried for real.
 func (l *look) permissions(ctx context.Context, regions []string, duties []Duty, queues []QueueConfig) error {
 	asked := Asked{Part: l.Part, At: Places{Partition: l.cloud.self.Partition, Account: l.Account}}
 	for i, region := range regions {
@@ -245,7 +246,7 @@ func (l *look) permissions(ctx context.Context, regions []string, duties []Duty,
 			return err
 		}
 		needs = slices.DeleteFunc(needs, func(n Need) bool {
-			return n.Permission == "iam:SimulatePrincipalPolicy" || i > 0 && global(n.Permission) || l.elsewhere(n, region, i > 0)
+			return n.Permission == "iam:SimulatePrincipalPolicy" || n.Permission == "sts:AssumeRole" || i > 0 && global(n.Permission) || l.elsewhere(n, region, i > 0)
 		})
 		l.Simulated = max(l.Simulated, len(needs))
 		if ok, err := l.simulate(ctx, region, needs); !ok {
@@ -275,7 +276,7 @@ func (l *look) simulate(ctx context.Context, region string, needs []Need) (bool,
 		case err == nil:
 		case ctx.Err() != nil:
 			return false, context.Cause(ctx)
-		case fault.Is(err, fault.Denied):
+		case fault.Is(err, fault.Denied), fault.Is(err, fault.NotFound), l.isRoot():
 			l.problem(Problem{Kind: Unsimulated, What: "iam:SimulatePrincipalPolicy", Resource: l.Principal,
 				Why: reason(err) + "; allow it, as riposte permissions says, or run preflight as somebody who may", Breaks: []Use{{For: "riposte preflight"}}}, "")
 			return false, nil
@@ -285,6 +286,9 @@ func (l *look) simulate(ctx context.Context, region string, needs []Need) (bool,
 	}
 	return true, nil
 }
+
+// isRoot reports whether the account's root acts, whom IAM does not simulate.
+func (l *look) isRoot() bool { return strings.HasSuffix(l.Principal, ":root") }
 
 func users(needs []Need) []Use {
 	var all []Use
