@@ -61,30 +61,31 @@ type Options struct {
 
 // App is one running Riposte.
 type App struct {
-	config    Config
-	options   Options
-	node      string
-	store     *store.Store
-	cloud     *aws.Cloud // nil where AWS isn't enabled
-	queues    []*aws.Queue
-	intake    *ingest.Intake
-	register  *register
-	runner    *respond.Runner
-	durable   *durable.Engine
-	keeper    *auth.Keeper
-	told      *messengers
-	desk      *answers
-	links     *approvallink.Links // nil where they are off
-	board     *health.Board
-	shelf     *shelf
-	way       *pipeline
-	followers []*follow.Follower
-	origin    string // of the ledger
-	listener  net.Listener
-	server    *http.Server
-	flush     func(context.Context) error // of traces
-	lock      *os.File                    // of the data folder
-	token     string                      // file of the local administrator's token, "" if there is none
+	config       Config
+	options      Options
+	node         string
+	store        *store.Store
+	cloud        *aws.Cloud        // nil where AWS isn't enabled
+	organization *aws.Organization // nil where the accounts follow none
+	queues       []*aws.Queue
+	intake       *ingest.Intake
+	register     *register
+	runner       *respond.Runner
+	durable      *durable.Engine
+	keeper       *auth.Keeper
+	told         *messengers
+	desk         *answers
+	links        *approvallink.Links // nil where they are off
+	board        *health.Board
+	shelf        *shelf
+	way          *pipeline
+	followers    []*follow.Follower
+	origin       string // of the ledger
+	listener     net.Listener
+	server       *http.Server
+	flush        func(context.Context) error // of traces
+	lock         *os.File                    // of the data folder
+	token        string                      // file of the local administrator's token, "" if there is none
 }
 
 // New opens everything that Run needs. Close it if Run isn't called.
@@ -142,6 +143,9 @@ func (a *App) wire(ctx context.Context) error {
 		}
 		a.cloud = cloud
 		a.board.Add(health.Part{Name: "aws", Check: cloud.Ping})
+		if err := a.followOrganization(ctx); err != nil {
+			return err
+		}
 	}
 	post := courier.New(a.options.Transport, now)
 	told, err := newMessengers(&a.config, post, now, log)
@@ -358,6 +362,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.way.Run(ctx) })
 	group.Go(func() error { return a.noteSources(ctx) })
 	group.Go(func() error { return a.settle(ctx, a.desk, a.told.slack) })
+	group.Go(func() error { return a.followAccounts(ctx) })
 	group.Go(func() error { return a.serve(ctx) })
 	for _, queue := range a.queues {
 		group.Go(func() error { return queue.Run(ctx) })

@@ -3,13 +3,11 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/correlate"
 	"github.com/riposte-sec/riposte/internal/detect"
 	"github.com/riposte-sec/riposte/internal/event"
@@ -17,8 +15,6 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/finding"
 	"github.com/riposte-sec/riposte/internal/incident"
-	"github.com/riposte-sec/riposte/internal/playbook"
-	"github.com/riposte-sec/riposte/internal/provider/aws"
 	"github.com/riposte-sec/riposte/sigma"
 )
 
@@ -190,45 +186,4 @@ func (t *Trial) Answers(ctx context.Context, f *finding.Finding) []string {
 		}
 	}
 	return names
-}
-
-// Permissions is the least-privilege AWS policy of the playbooks and sources in force.
-func Permissions(c Config) ([]byte, error) {
-	specs := AllSpecs(c)
-	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
-	if err != nil {
-		return nil, err
-	}
-	var used []action.Spec
-	for _, spec := range specs {
-		wanted := slices.ContainsFunc(loaded.Playbooks, func(book *playbook.Playbook) bool { return uses(book, spec.Name) })
-		for _, targets := range c.Channels {
-			for _, target := range targets {
-				wanted = wanted || target.Use == spec.Name
-			}
-		}
-		if spec.Name == "aws.securityhub.update_finding" { // what is reported needs the same
-			wanted = wanted || c.AWS.SecurityHub.Report
-		}
-		if wanted && strings.HasPrefix(spec.Name, "aws.") {
-			used = append(used, spec)
-		}
-	}
-	var sources []aws.Source
-	for i, queue := range c.Sources.Queues {
-		source, err := queue.Source(aws.Self{Partition: "aws", Region: c.AWS.Region})
-		if err != nil {
-			return nil, fmt.Errorf("sources.queues[%d]: %w", i, err)
-		}
-		sources = append(sources, source)
-	}
-	policy, err := aws.Policy(used, sources, aws.PolicyOptions{AssumeRole: c.AWS.AssumeRole, Accounts: c.AWS.Accounts})
-	if err != nil {
-		return nil, fmt.Errorf("write policy: %w", err)
-	}
-	return policy, nil
-}
-
-func uses(p *playbook.Playbook, name string) bool {
-	return slices.Contains(p.Uses(), name)
 }

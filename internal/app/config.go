@@ -169,6 +169,7 @@ func Defaults() Config {
 			Limits: guardrail.Limits{PerHour: 100, PerAccountHour: 50, DistinctAccounts: 10},
 		},
 		Channels: channel.Config{"security": nil},
+		AWS:      aws.Config{Organization: aws.OrganizationConfig{Refresh: aws.DefaultRefresh}},
 	}
 }
 

@@ -60,27 +60,6 @@ func (r *root) checked(paths []string) error {
 	return err
 }
 
-func (r *root) permissions() *cobra.Command {
-	return &cobra.Command{
-		Use: "permissions", Short: "Write the least-privilege AWS policy of the enabled playbooks and sources", Args: cobra.NoArgs,
-		Long: "Writes the IAM policy that Riposte's role needs: for each action that an enabled playbook uses, to plan, apply\n" +
-			"and undo it, and for each source of the configuration. Attach it to the role, and to the role that is assumed\n" +
-			"in other accounts.",
-		RunE: func(*cobra.Command, []string) error {
-			settings, _, err := app.ReadConfig(r.config)
-			if err != nil {
-				return err
-			}
-			policy, err := app.Permissions(settings)
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintf(r.Out, "%s\n", policy)
-			return err
-		},
-	}
-}
-
 func (r *root) tokens() *cobra.Command {
 	c := &cobra.Command{Use: "token", Short: "Make tokens"}
 	var roles []string

@@ -61,6 +61,8 @@ func Main(ctx context.Context, args []string, s Streams, version string) int {
 		return exitDone
 	case errors.Is(err, errFound):
 		return exitFound
+	case errors.Is(err, errLacking):
+		return exitFailed
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitDone
 	}
@@ -100,7 +102,7 @@ func (r *root) command() *cobra.Command {
 			c.AddCommand(command)
 		}
 	}
-	in("run", r.serve(), r.lambda(), r.demo(), r.check(), r.permissions(), r.tokens(), r.openAPI(), r.versions())
+	in("run", r.serve(), r.lambda(), r.demo(), r.check(), r.permissions(), r.preflight(), r.accounts(), r.tokens(), r.openAPI(), r.versions())
 	in("work", r.incidents(), r.findings(), r.runs(), r.approvals(), r.approve(), r.deny(), r.undo(), r.letters(), r.onCall(), r.status())
 	in("code", r.test(), r.replay(), r.coverage(), r.rules())
 	in("rails", r.freeze(), r.unfreeze(), r.freezes(), r.protect(), r.unprotect(), r.protections())

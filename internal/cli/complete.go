@@ -12,6 +12,11 @@ func completeFolders(c *cobra.Command, flag string) {
 	known(c.MarkFlagDirname(flag))
 }
 
+// completeWords lets the shell complete a flag by words.
+func completeWords(c *cobra.Command, flag string, words ...string) {
+	known(c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)))
+}
+
 // known is what naming a flag gives that was defined.
 func known(err error) {
 	if err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -386,7 +387,7 @@ func (r *root) status() *cobra.Command {
 				if !p.OK {
 					works = "FAILS"
 				}
-				rows = append(rows, []string{p.Name, works, when(p.Since), orDash(p.Error)})
+				rows = append(rows, []string{p.Name, works, when(p.Since), orDash(cmp.Or(p.Error, p.Note))})
 			}
 			r.table([]string{"PART", "STATE", "SINCE (UTC)", "WHY"}, rows)
 			for _, p := range parts.Items {

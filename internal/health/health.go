@@ -16,6 +16,8 @@ type Part struct {
 	Check func(ctx context.Context) error
 	// Minor says that the rest works without it: it is told, and doesn't keep Riposte from being ready.
 	Minor bool
+	// Note tells people more of a part that works; nil where there is nothing to tell.
+	Note func() string
 }
 
 // State is how a part is.
@@ -23,6 +25,7 @@ type State struct {
 	Name  string    `json:"name"`
 	OK    bool      `json:"ok"`
 	Error string    `json:"error,omitempty"`
+	Note  string    `json:"note,omitempty"`
 	Since time.Time `json:"since" doc:"since when it has been so"`
 }
 
@@ -78,16 +81,20 @@ func (b *Board) Look(ctx context.Context) {
 		all.Go(func() {
 			bounded, cancel := context.WithTimeoutCause(ctx, patience, errSilent)
 			defer cancel()
-			b.set(part.Name, part.Check(bounded))
+			b.set(part, part.Check(bounded))
 		})
 	}
 	all.Wait()
 }
 
-func (b *Board) set(name string, err error) {
+func (b *Board) set(part Part, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	name := part.Name
 	state := State{Name: name, OK: err == nil}
+	if part.Note != nil {
+		state.Note = part.Note()
+	}
 	if err != nil {
 		state.Error = err.Error()
 	}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -46,6 +45,8 @@ type Config struct {
 	Accounts []string `yaml:"accounts"`
 	// SecurityHub says what Security Hub is told.
 	SecurityHub SecurityHubConfig `yaml:"securityhub"`
+	// Organization says which accounts of an organisation Riposte acts in.
+	Organization OrganizationConfig `yaml:"organization"`
 }
 
 // IsAccount reports whether a text is an account's id: 12 digits.
@@ -65,7 +66,10 @@ func (o Config) Check() error {
 		errs = append(errs, fmt.Errorf("aws.endpoint: %q is not a URL such as http://127.0.0.1:5000", o.Endpoint))
 	}
 	errs = append(errs, o.SecurityHub.check())
-	return fault.Wrap(fault.Invalid, errors.Join(errs...))
+	if o.AssumeRole != "" && !roleForm.MatchString(o.AssumeRole) {
+		errs = append(errs, fmt.Errorf("aws.assume_role: %q is no name of a role", o.AssumeRole))
+	}
+	return fault.Wrap(fault.Invalid, errors.Join(append(errs, o.checkOrganization()...)...))
 }
 
 // attempts is how often the SDK tries one call; the runner tries again on top, and journals it.
@@ -80,8 +84,9 @@ type Cloud struct {
 	home    aws.Config
 	self    Self
 
-	mu     sync.Mutex
-	places map[action.Place]aws.Config
+	mu           sync.Mutex
+	places       map[action.Place]aws.Config
+	organization *Organization // nil where the accounts follow none
 }
 
 // Self is who Riposte is at AWS.
@@ -166,6 +171,9 @@ func (c *Cloud) here(at action.Place) action.Place {
 // regionForm is what regions are called: eu-central-1, us-gov-west-1.
 var regionForm = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,2}-[0-9]{1,2}$`)
 
+// IsRegion reports whether a text can be a region's name.
+func IsRegion(text string) bool { return regionForm.MatchString(text) }
+
 // checkRegion refuses what can't be a region's name. It becomes part of the host to which our credentials
 // are shown, and whoever writes a finding or a notice can write anything there.
 func checkRegion(name string) error {
@@ -184,16 +192,16 @@ func (c *Cloud) at(at action.Place) (aws.Config, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := c.admits(at.Account); err != nil { // each time: accounts leave
+		return aws.Config{}, err
+	}
 	if known, ok := c.places[at]; ok {
 		return known, nil
 	}
 	made := c.home.Copy()
 	made.Region = at.Region
 	if at.Account != c.self.Account {
-		role, err := c.roleIn(at.Account)
-		if err != nil {
-			return aws.Config{}, err
-		}
+		role := c.roleIn(at.Account)
 		assumed := stscreds.NewAssumeRoleProvider(sts.NewFromConfig(c.home), role, func(o *stscreds.AssumeRoleOptions) {
 			o.RoleSessionName = sessionName
 			if !c.options.ExternalID.IsZero() {
@@ -206,17 +214,40 @@ func (c *Cloud) at(at action.Place) (aws.Config, error) {
 	return made, nil
 }
 
+// Admits says nil if Riposte acts in an account, and else why it doesn't.
+func (c *Cloud) Admits(account string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.admits(account)
+}
+
+// admits says nil if Riposte acts in an account; the caller holds the lock. It is of kind Denied where
+// Riposte does not, of kind Transient while the organisation's accounts are not known.
+func (c *Cloud) admits(account string) error {
+	if account != c.self.Account {
+		if c.options.RoleName() == "" {
+			return fault.WithHint(fault.New(fault.Denied, "account %s is not Riposte's own (%s)", account, c.self.Account),
+				"set aws.assume_role to the name of a role that Riposte may assume there")
+		}
+		if !IsAccount(account) {
+			return fault.New(fault.Invalid, "aws: %.20q is no account: its id has 12 digits", account)
+		}
+		if err := c.options.Bounds(account); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.organization != nil:
+		return c.organization.admits(account)
+	case c.options.Organization.Enabled:
+		return fault.New(fault.Transient, "account %s: the organisation's accounts are not known yet", account)
+	}
+	return nil
+}
+
 // roleIn is the ARN of the role to assume in an account.
-func (c *Cloud) roleIn(account string) (string, error) {
-	if c.options.AssumeRole == "" {
-		return "", fault.WithHint(fault.New(fault.Denied, "account %s is not Riposte's own (%s)", account, c.self.Account),
-			"set aws.assume_role to the name of a role that Riposte may assume there")
-	}
-	if len(c.options.Accounts) > 0 && !slices.Contains(c.options.Accounts, account) {
-		return "", fault.WithHint(fault.New(fault.Denied, "account %s is not one of aws.accounts", account),
-			"add it there if Riposte should act in it")
-	}
-	return arn.ARN{Partition: c.self.Partition, Service: "iam", AccountID: account, Resource: "role/" + c.options.AssumeRole}.String(), nil
+func (c *Cloud) roleIn(account string) string {
+	return arn.ARN{Partition: c.self.Partition, Service: "iam", AccountID: account, Resource: "role/" + c.options.RoleName()}.String()
 }
 
 // Own gives the patterns of the principals that Riposte acts as. What they cause never starts a run.
@@ -229,10 +260,10 @@ func (c *Cloud) Own() []string {
 			patterns = append(patterns, "arn:"+parsed.Partition+":iam::"+parsed.AccountID+":role/*"+role)
 		}
 	}
-	if c.options.AssumeRole != "" {
+	if name := c.options.RoleName(); name != "" {
 		patterns = append(patterns,
-			"arn:"+c.self.Partition+":sts::*:assumed-role/"+c.options.AssumeRole+"/"+sessionName,
-			"arn:"+c.self.Partition+":iam::*:role/"+c.options.AssumeRole)
+			"arn:"+c.self.Partition+":sts::*:assumed-role/"+withoutPath(name)+"/"+sessionName,
+			"arn:"+c.self.Partition+":iam::*:role/"+name)
 	}
 	return patterns
 }
@@ -255,8 +286,8 @@ func (c *Cloud) Stands() []entity.Entity {
 			own = append(own, entity.Entity{Kind: entity.User, ID: user, Account: c.self.Account})
 		}
 	}
-	if c.options.AssumeRole != "" {
-		own = append(own, entity.Entity{Kind: entity.Role, ID: c.options.AssumeRole})
+	if name := c.options.RoleName(); name != "" {
+		own = append(own, entity.Entity{Kind: entity.Role, ID: withoutPath(name)})
 	}
 	return own
 }

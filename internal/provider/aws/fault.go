@@ -97,3 +97,19 @@ func byStatus(status int) fault.Kind {
 
 // gone reports whether an error says that a thing is not there.
 func gone(err error) bool { return fault.Is(classify(err), fault.NotFound) }
+
+// codeOf is the code of an error of AWS's, "" if it is none.
+func codeOf(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorCode()
+	}
+	return ""
+}
+
+// messageOf is what an error of AWS's says, "" if it is none.
+func messageOf(err error) string {
+	if api, ok := errors.AsType[smithy.APIError](err); ok {
+		return api.ErrorMessage()
+	}
+	return ""
+}

@@ -1,13 +1,10 @@
 package aws
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws/arn"
@@ -15,6 +12,57 @@ import (
 	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/fault"
 )
+
+// Part is which of Riposte's roles at AWS a policy is for.
+type Part string
+
+// The parts.
+const (
+	// Home is the role that Riposte runs as: it reads queues, acts in its own account and assumes the others.
+	Home Part = "home"
+	// Member is the role that is assumed to act in another account.
+	Member Part = "member"
+)
+
+// Use is who needs a permission: an action of a playbook's step or of a channel, or Riposte itself.
+type Use struct {
+	Playbook string       `json:"playbook,omitempty"`
+	Step     string       `json:"step,omitempty"`
+	Channel  string       `json:"channel,omitempty"`
+	Action   string       `json:"action,omitempty"`
+	Phase    action.Phase `json:"phase,omitempty"`
+	// For says in words what it is for where no action needs it.
+	For string `json:"for,omitempty"`
+}
+
+// String is the use as people read it.
+func (u Use) String() string {
+	switch {
+	case u.Playbook != "":
+		return fmt.Sprintf("%s, step %s: %s of %s", u.Playbook, u.Step, u.Phase, u.Action)
+	case u.Channel != "":
+		return fmt.Sprintf("channel %s: %s", u.Channel, u.Action)
+	}
+	return u.For
+}
+
+// Duty is an action that something in force uses.
+type Duty struct {
+	Spec action.Spec
+	Uses []Use
+}
+
+// Need is one permission, where it is needed, and who needs it.
+type Need struct {
+	Permission string                         `json:"permission"`
+	Resource   string                         `json:"resource"`
+	Conditions map[string]map[string][]string `json:"conditions,omitempty"`
+	Uses       []Use                          `json:"uses,omitempty"`
+}
+
+func (n Need) key() string {
+	return n.Permission + "|" + n.Resource + "|" + fmt.Sprint(n.Conditions) // maps print in the order of their keys
+}
 
 // Source is what one source reads at AWS.
 type Source struct {
@@ -36,95 +84,124 @@ func (q QueueConfig) Source(self Self) (Source, error) {
 	return read, nil
 }
 
-// PolicyOptions say for where a policy is. What is empty stands for anywhere.
-type PolicyOptions struct {
+// Places say for where permissions are. What is empty stands for anywhere.
+type Places struct {
 	Partition string // aws if empty
 	Account   string // in which the actions act
-	Region    string
-	// AssumeRole is the name of the role that is assumed to act in other accounts, Accounts are those.
-	AssumeRole string
-	Accounts   []string
+	Regions   []string
 }
 
-// statement is one of a policy. The order of its fields is that in which people write them.
-type statement struct {
-	Sid       string
-	Effect    string
-	Action    []string
-	Resource  []string
-	Condition map[string]map[string][]string `json:",omitempty"`
+// Symbols are places that a template's own parameters take.
+func Symbols(regions []string) Places {
+	return Places{Partition: partitionSymbol, Account: accountSymbol, Regions: regions}
 }
 
-// Policy renders the IAM policy that lets exactly these actions and sources work, with a statement for each
-// kind of resource. The same input gives the same bytes. For the role of a member account, pass no sources
-// and no role to assume.
-func Policy(specs []action.Spec, sources []Source, o PolicyOptions) ([]byte, error) {
-	grants := newGrants(o)
-	for _, spec := range specs {
-		for _, p := range spec.Permissions {
-			if strings.HasPrefix(spec.Name, "aws.") {
-				grants.add(p.Name, p.Resource, p.Conditions)
-			}
+// The places that actions name in their permissions.
+const (
+	partitionSymbol = "{partition}"
+	accountSymbol   = "{account}"
+	regionSymbol    = "{region}"
+)
+
+// PartitionOf is the partition that a region is in, by its name; aws if nothing says otherwise.
+func PartitionOf(region string) string {
+	for prefix, partition := range map[string]string{
+		"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b",
+	} {
+		if strings.HasPrefix(region, prefix) {
+			return partition
 		}
 	}
-	for _, source := range sources {
-		if err := grants.addSource(source); err != nil {
+	return "aws"
+}
+
+// Asked says for which role and place permissions are asked.
+type Asked struct {
+	Part Part
+	At   Places
+	// Role is the name or path of the role itself; it may look what it may do.
+	Role string
+}
+
+// Needs lists every permission that a role must have, sorted, each once: for each action that is used, to
+// plan, apply and undo it; for the home role also to read the queues, to discover accounts and to assume the
+// role in them. It is of kind Invalid where there is no such role.
+func (o Config) Needs(asked Asked, duties []Duty, queues []QueueConfig) ([]Need, error) {
+	needs := newNeeds(asked.At)
+	acts := true
+	switch asked.Part {
+	case Member:
+		if o.RoleName() == "" {
+			return nil, fault.WithHint(fault.New(fault.Invalid, "no role is assumed in other accounts"),
+				"set aws.assume_role or aws.organization.role, or ask for the home role")
+		}
+		asked.Role = o.RoleName()
+	case Home:
+		acts = asked.At.Account == "" || !slices.Contains(o.Organization.Exclude.Accounts, asked.At.Account)
+		if err := needs.addSources(queues, o.Region); err != nil {
 			return nil, err
 		}
+		needs.addAccounts(o)
+	default:
+		return nil, fault.New(fault.Invalid, "%q is neither the home nor the member role", asked.Part)
 	}
-	if o.AssumeRole != "" {
-		accounts := o.Accounts
-		if len(accounts) == 0 {
-			accounts = []string{"*"}
+	if acts {
+		for _, duty := range duties {
+			needs.addDuty(duty)
 		}
-		for _, account := range accounts {
-			grants.add("sts:AssumeRole", "arn:{partition}:iam::"+account+":role/"+o.AssumeRole, nil)
+	}
+	if asked.Role != "" {
+		if !roleForm.MatchString(asked.Role) {
+			return nil, fault.New(fault.Invalid, "%.100q is no name of a role", asked.Role)
 		}
+		needs.add("iam:SimulatePrincipalPolicy", "arn:{partition}:iam::{account}:role/"+asked.Role, nil, Use{For: "riposte preflight"})
 	}
-	var text bytes.Buffer
-	pretty := json.NewEncoder(&text)
-	pretty.SetEscapeHTML(false)
-	pretty.SetIndent("", "  ")
-	err := pretty.Encode(struct {
-		Version   string
-		Statement []statement
-	}{"2012-10-17", grants.statements()})
-	if err != nil {
-		return nil, fmt.Errorf("encode policy: %w", err)
-	}
-	return text.Bytes(), nil
+	return needs.list(), nil
 }
 
-// grants collects permissions by resource and conditions.
-type grants struct {
-	places *strings.Replacer
-	byKey  map[string]*statement
+// needs collects permissions.
+type needs struct {
+	at    Places
+	fill  *strings.Replacer
+	byKey map[string]*Need
 }
 
-func newGrants(o PolicyOptions) *grants {
-	return &grants{
-		places: strings.NewReplacer(
-			"{partition}", cmp.Or(o.Partition, "aws"), "{account}", cmp.Or(o.Account, "*"), "{region}", cmp.Or(o.Region, "*")),
-		byKey: map[string]*statement{},
+func newNeeds(at Places) *needs {
+	return &needs{
+		at:    at,
+		fill:  strings.NewReplacer(partitionSymbol, cmp.Or(at.Partition, "aws"), accountSymbol, cmp.Or(at.Account, "*")),
+		byKey: map[string]*Need{},
 	}
 }
 
-func (g *grants) add(permission, resource string, conditions map[string]map[string][]string) {
-	resource = g.places.Replace(resource)
-	placed := g.place(conditions)
-	key := resource + "|" + fmt.Sprint(placed) // maps print in the order of their keys
-	known, ok := g.byKey[key]
+// add notes a permission, once for each region where its resource is in one.
+func (n *needs) add(permission, resource string, conditions map[string]map[string][]string, uses ...Use) {
+	resource = n.fill.Replace(resource)
+	placed := n.place(conditions)
+	if !strings.Contains(resource, regionSymbol) || len(n.at.Regions) == 0 {
+		n.note(Need{Permission: permission, Resource: strings.ReplaceAll(resource, regionSymbol, "*"), Conditions: placed}, uses)
+		return
+	}
+	for _, region := range n.at.Regions {
+		n.note(Need{Permission: permission, Resource: strings.ReplaceAll(resource, regionSymbol, region), Conditions: placed}, uses)
+	}
+}
+
+func (n *needs) note(one Need, uses []Use) {
+	known, ok := n.byKey[one.key()]
 	if !ok {
-		known = &statement{Effect: "Allow", Resource: []string{resource}, Condition: placed}
-		g.byKey[key] = known
+		known = &one
+		n.byKey[one.key()] = known
 	}
-	if !slices.Contains(known.Action, permission) {
-		known.Action = append(known.Action, permission)
+	for _, use := range uses {
+		if !slices.Contains(known.Uses, use) {
+			known.Uses = append(known.Uses, use)
+		}
 	}
 }
 
 // place fills in conditions where they name places, such as in the ARN of a resource.
-func (g *grants) place(conditions map[string]map[string][]string) map[string]map[string][]string {
+func (n *needs) place(conditions map[string]map[string][]string) map[string]map[string][]string {
 	if len(conditions) == 0 {
 		return nil
 	}
@@ -134,7 +211,13 @@ func (g *grants) place(conditions map[string]map[string][]string) map[string]map
 		for key, values := range keys {
 			list := make([]string, 0, len(values))
 			for _, value := range values {
-				list = append(list, g.places.Replace(value))
+				if !strings.Contains(value, regionSymbol) || len(n.at.Regions) == 0 {
+					list = append(list, strings.ReplaceAll(n.fill.Replace(value), regionSymbol, "*"))
+					continue
+				}
+				for _, region := range n.at.Regions {
+					list = append(list, strings.ReplaceAll(n.fill.Replace(value), regionSymbol, region))
+				}
 			}
 			placed[operator][key] = list
 		}
@@ -142,85 +225,85 @@ func (g *grants) place(conditions map[string]map[string][]string) map[string]map
 	return placed
 }
 
-func (g *grants) addSource(s Source) error {
+func (n *needs) addDuty(d Duty) {
+	if !strings.HasPrefix(d.Spec.Name, "aws.") {
+		return
+	}
+	for _, p := range d.Spec.Permissions {
+		uses := make([]Use, 0, len(d.Uses))
+		for _, use := range d.Uses {
+			use.Action, use.Phase = d.Spec.Name, p.Phase
+			uses = append(uses, use)
+		}
+		n.add(p.Name, p.Resource, p.Conditions, uses...)
+	}
+}
+
+func (n *needs) addSources(queues []QueueConfig, region string) error {
+	for i, queue := range queues {
+		source, err := queue.Source(Self{Partition: cmp.Or(n.at.Partition, "aws"), Region: cmp.Or(region, "*")})
+		if err == nil {
+			err = n.addSource(source)
+		}
+		if err != nil {
+			return fmt.Errorf("sources.queues[%d]: %w", i, err)
+		}
+	}
+	return nil
+}
+
+func (n *needs) addSource(s Source) error {
 	for _, named := range slices.Concat([]string{s.Queue}, s.Buckets, s.Keys) {
 		if !arn.IsARN(named) {
 			return fault.New(fault.Invalid, "%q is not an ARN", named)
 		}
 	}
+	use := Use{For: "source " + s.Queue}
 	for _, name := range []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"} {
-		g.add(name, s.Queue, nil)
+		n.add(name, s.Queue, nil, use)
 	}
 	for _, bucket := range s.Buckets {
-		g.add("s3:GetObject", bucket+"/*", nil)
+		n.add("s3:GetObject", bucket+"/*", nil, use)
 	}
 	for _, key := range s.Keys {
-		g.add("kms:Decrypt", key, nil)
+		n.add("kms:Decrypt", key, nil, use)
 	}
 	return nil
 }
 
-// statements gives what was collected: statements that allow the same under the same conditions are one,
-// all is sorted, and each has an id that says what it is about.
-func (g *grants) statements() []statement {
-	merged := map[string]*statement{}
-	for _, key := range slices.Sorted(maps.Keys(g.byKey)) {
-		one := g.byKey[key]
-		slices.Sort(one.Action)
-		same := strings.Join(one.Action, ",") + "|" + fmt.Sprint(one.Condition)
-		if known, ok := merged[same]; ok {
-			known.Resource = append(known.Resource, one.Resource...)
-			continue
+// addAccounts notes what it takes to find the other accounts and to get into them.
+func (n *needs) addAccounts(o Config) {
+	if o.Organization.Enabled {
+		for _, permission := range o.Organization.calls() {
+			n.add(permission, "*", nil, Use{For: "discovery of the organisation's accounts"})
 		}
-		merged[same] = one
 	}
-	list := make([]statement, 0, len(merged))
-	for _, key := range slices.Sorted(maps.Keys(merged)) {
-		list = append(list, *merged[key])
+	if o.RoleName() == "" {
+		return
 	}
-	used := map[string]int{}
-	for i := range list {
-		id := sid(list[i])
-		used[id]++
-		if used[id] > 1 {
-			id += strconv.Itoa(used[id])
-		}
-		list[i].Sid = id
+	for _, account := range o.reachable() {
+		n.add("sts:AssumeRole", "arn:{partition}:iam::"+account+":role/"+o.RoleName(), nil, Use{For: "acting in account " + account})
+	}
+}
+
+// reachable lists the accounts whose role may be assumed; "*" where the configuration does not bound them.
+func (o Config) reachable() []string {
+	accounts := o.Accounts
+	if len(accounts) == 0 && o.Organization.Enabled && len(o.Organization.Include.OUs)+len(o.Organization.Include.Tags) == 0 {
+		accounts = o.Organization.Include.Accounts
+	}
+	if len(accounts) == 0 {
+		return []string{"*"}
+	}
+	return slices.DeleteFunc(slices.Clone(accounts), func(account string) bool {
+		return o.Organization.Enabled && slices.Contains(o.Organization.Exclude.Accounts, account)
+	})
+}
+
+func (n *needs) list() []Need {
+	list := make([]Need, 0, len(n.byKey))
+	for _, key := range slices.Sorted(maps.Keys(n.byKey)) {
+		list = append(list, *n.byKey[key])
 	}
 	return list
-}
-
-// sid names a statement by the service and the kind of its first resource: IamUser, Ec2Instance, SqsQueue.
-func sid(s statement) string {
-	service, _, _ := strings.Cut(s.Action[0], ":")
-	parsed, err := arn.Parse(s.Resource[0])
-	if err != nil {
-		return "AnyResource"
-	}
-	kind, _, divided := strings.Cut(parsed.Resource, "/")
-	if service == "s3" && divided {
-		kind = "object"
-	} else if !divided {
-		kind = map[string]string{"s3": "bucket", "sqs": "queue", "sns": "topic"}[service]
-	}
-	return title(service) + title(kind)
-}
-
-// title gives a word with a capital letter and nothing but letters and digits, as IAM wants it.
-func title(word string) string {
-	var b strings.Builder
-	upper := true
-	for _, r := range word {
-		switch {
-		case r >= 'a' && r <= 'z' && upper:
-			b.WriteRune(r - 'a' + 'A')
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
-			b.WriteRune(r)
-		default:
-			upper = true
-			continue
-		}
-		upper = false
-	}
-	return b.String()
 }
