@@ -19,7 +19,7 @@ func (c *Cloud) Actions() []action.Action {
 		importFindings(c),
 		archiveFinding(c),
 		publishMessage(c),
-	}, ec2Actions(c)...)
+	}, append(ec2Actions(c), networkActions(c)...)...)
 }
 
 // placed is a setting at a place that is always complete, so that guardrails and the journal know it.
