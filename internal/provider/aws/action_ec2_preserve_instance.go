@@ -174,7 +174,9 @@ func (c *Cloud) writeKeeping(ctx context.Context, in action.Input, from, to keep
 		asks = append(asks, &ec2.ModifyInstanceAttributeInput{DisableApiTermination: &types.AttributeBooleanValue{Value: aws.Bool(to.Protected)}})
 	}
 	if from.Shutdown != to.Shutdown {
-		asks = append(asks, &ec2.ModifyInstanceAttributeInput{InstanceInitiatedShutdownBehavior: &types.AttributeValue{Value: aws.String(to.Shutdown)}})
+		asks = append(asks, &ec2.ModifyInstanceAttributeInput{
+			Attribute: types.InstanceAttributeNameInstanceInitiatedShutdownBehavior, Value: aws.String(to.Shutdown),
+		})
 	}
 	for _, volume := range to.changed(from) {
 		asks = append(asks, &ec2.ModifyInstanceAttributeInput{BlockDeviceMappings: []types.InstanceBlockDeviceMappingSpecification{{

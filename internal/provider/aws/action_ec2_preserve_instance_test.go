@@ -3,10 +3,10 @@ package aws_test
 import (
 	"testing"
 
-	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ec2"
 	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 
+	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/provider/providertest"
 )
 
@@ -42,11 +42,36 @@ func TestPreserveInstanceKeepsTheContract(t *testing.T) {
 		},
 		ChangeAfter: func(t *testing.T) {
 			t.Helper()
-			given(l.other.ModifyInstanceAttribute(t.Context(), &ec2.ModifyInstanceAttributeInput{
-				InstanceId: &instance, InstanceInitiatedShutdownBehavior: &types.AttributeValue{Value: sdk.String("terminate")},
-			}))(t)
+			l.shutdown(instance, "terminate")
 		},
 	})
+}
+
+func (l *ec2Lab) shutdown(id, behaviour string) {
+	l.t.Helper()
+	given(l.other.ModifyInstanceAttribute(l.t.Context(), &ec2.ModifyInstanceAttributeInput{
+		InstanceId: &id, Attribute: types.InstanceAttributeNameInstanceInitiatedShutdownBehavior, Value: &behaviour,
+	}))(l.t)
+}
+
+// An instance that a shutdown from inside terminates is stopped by one then, and terminated again after undo.
+func TestPreserveInstanceKeepsShutdownFromTerminating(t *testing.T) {
+	l := newEC2Lab(t)
+	instance := l.launch(l.group("web"))
+	l.shutdown(instance, "terminate")
+	before := text(t, l.keeping(instance))
+	done := l.applies("aws.ec2.preserve_instance", map[string]any{"instance_id": instance})
+	if got := l.keeping(instance); got[0] != true || got[1] != "stop" || got[4] != false {
+		t.Errorf("got %v, want protected, stop and no volume deleted", got)
+	}
+	undoer, ok := l.do("aws.ec2.preserve_instance").(action.Undoer)
+	if !ok {
+		t.Fatal("it is no action.Undoer")
+	}
+	given(undoer.Undo(t.Context(), done, false))(t)
+	if after := text(t, l.keeping(instance)); after != before {
+		t.Errorf("after undo: got %s, want %s", after, before)
+	}
 }
 
 // A volume that somebody attached after the plan was never planned for: the plan is made again.
