@@ -412,4 +412,3 @@ func aclImpact(ctx context.Context, api *ec2.Client, acl types.NetworkAcl) strin
 	}
 	return fmt.Sprintf("%s; it has %d of %d entries for what comes in", text, entries, mostEntries)
 }
-

@@ -65,7 +65,7 @@ func newEnableFlowLogs(c *Cloud, vpcs *census) *ec2Setting[trafficLog] {
 		Target: func(in action.Input) entity.Entity {
 			return c.ec2Entity(in.Place, entity.VPC, "vpc", in.Params.String("vpc_id"))
 		},
-		Read:  c.readLogging,
+		Read: c.readLogging,
 		Want: func(_ action.Input, now trafficLog) (trafficLog, error) {
 			if now.On {
 				return now, nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -168,10 +167,12 @@ func (c *Cloud) writeIPSet(ctx context.Context, in action.Input, _, to listed) (
 		if err != nil {
 			return to, err
 		}
-		addresses := slices.DeleteFunc(slices.Clone(set.IPSet.Addresses), func(text string) bool {
-			entry, err := netip.ParsePrefix(text)
-			return err == nil && entry.Masked() == prefix
-		})
+		addresses := []string{} // WAF wants a list even where it is empty
+		for _, text := range set.IPSet.Addresses {
+			if entry, err := netip.ParsePrefix(text); err != nil || entry.Masked() != prefix {
+				addresses = append(addresses, text)
+			}
+		}
 		if to.There {
 			addresses = append(addresses, prefix.String())
 		}

@@ -160,7 +160,7 @@ var labelForm = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$`)
 // names of one's own network.
 var spared = []string{ //nolint:gochecknoglobals // a constant list
 	"amazonaws.com", "amazonaws.com.cn", "amazonaws.eu", "amazon.com", "api.aws", "awsstatic.com", "amazontrust.com", "internal",
-	 "local", "localhost", "localdomain", "lan", "corp", "home", "arpa", "in-addr.arpa", "onion",
+	"local", "localhost", "localdomain", "lan", "corp", "home", "arpa", "in-addr.arpa", "onion",
 }
 
 // blockableDomain reads a domain that may be blocked, in lower case and without a dot at its end.

@@ -13,10 +13,10 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	scalingtypes "github.com/aws/aws-sdk-go-v2/service/autoscaling/types"
+	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	classic "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancing"
 	balancing "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2"
 	balancingtypes "github.com/aws/aws-sdk-go-v2/service/elasticloadbalancingv2/types"
-	"github.com/aws/aws-sdk-go-v2/service/ec2/types"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/riposte-sec/riposte/internal/action"
@@ -25,12 +25,12 @@ import (
 
 // membership is a target group or a classic load balancer that sends requests to an instance.
 type membership struct {
-	name    string           // of the load balancer, or the target group
-	arn     string           // of the target group; "" is a classic load balancer
-	targets []target         // the instance's own, sorted
-	healthy int              // others that are healthy
-	known   bool             // healthy is known
-	kind    balancingTarget  // what the group's targets are
+	name    string          // of the load balancer, or the target group
+	arn     string          // of the target group; "" is a classic load balancer
+	targets []target        // the instance's own, sorted
+	healthy int             // others that are healthy
+	known   bool            // healthy is known
+	kind    balancingTarget // what the group's targets are
 }
 
 type balancingTarget = balancingtypes.TargetTypeEnum

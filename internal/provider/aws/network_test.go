@@ -161,4 +161,6 @@ func (p *protocol) answer(w http.ResponseWriter, answer func(map[string]any) (an
 }
 
 // denied is an operation that the caller may not call.
-func denied(map[string]any) (any, *refusal) { return nil, &refusal{http.StatusForbidden, "AccessDenied"} }
+func denied(map[string]any) (any, *refusal) {
+	return nil, &refusal{http.StatusForbidden, "AccessDenied"}
+}
