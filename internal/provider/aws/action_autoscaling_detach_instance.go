@@ -154,7 +154,7 @@ func (c *Cloud) writeScaled(ctx context.Context, in action.Input, from, to scale
 			AutoScalingGroupName: aws.String(from.Group), InstanceIds: ids, ShouldDecrementDesiredCapacity: fewer,
 		})
 	default:
-		err = c.returnToScaling(ctx, api, ids, from, to)
+		err = returnToScaling(ctx, api, ids, from, to)
 	}
 	if err != nil {
 		return to, fmt.Errorf("move %s to %s: %w", ids[0], to.Standing, classify(err))
@@ -164,7 +164,7 @@ func (c *Cloud) writeScaled(ctx context.Context, in action.Input, from, to scale
 
 // returnToScaling puts an instance back into its group: from nowhere or from standby into service, and from there
 // into standby where it was in standby before.
-func (c *Cloud) returnToScaling(ctx context.Context, api *autoscaling.Client, ids []string, from, to scaled) error {
+func returnToScaling(ctx context.Context, api *autoscaling.Client, ids []string, from, to scaled) error {
 	name := aws.String(to.Group)
 	var err error
 	if from.Group == "" {

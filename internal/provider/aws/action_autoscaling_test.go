@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"testing"
@@ -28,7 +29,7 @@ func (l *ec2Lab) scaled(name string, instances int32) (*autoscaling.Client, []st
 		VPCZoneIdentifier: &l.net,
 	}))(l.t)
 	l.t.Cleanup(func() {
-		_, _ = api.DeleteAutoScalingGroup(l.t.Context(), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: sdk.Bool(true)})
+		_, _ = api.DeleteAutoScalingGroup(context.WithoutCancel(l.t.Context()), &autoscaling.DeleteAutoScalingGroupInput{AutoScalingGroupName: &name, ForceDelete: sdk.Bool(true)})
 	})
 	var ids []string
 	for id := range l.inGroup(api, name) {

@@ -166,9 +166,9 @@ func (c *Cloud) writeLogging(ctx context.Context, in action.Input, from, to traf
 		return to, err
 	}
 	if !to.On {
-		return to, c.deleteFlowLogs(ctx, api, in, from.ids)
+		return to, deleteFlowLogs(ctx, api, in, from.ids)
 	}
-	where, err := destination(in)
+	sink, err := destination(in)
 	if err != nil {
 		return to, err
 	}
@@ -176,15 +176,15 @@ func (c *Cloud) writeLogging(ctx context.Context, in action.Input, from, to traf
 		ResourceIds: []string{in.Params.String("vpc_id")}, ResourceType: types.FlowLogsResourceTypeVpc, TrafficType: types.TrafficTypeAll,
 		MaxAggregationInterval: aws.Int32(60), TagSpecifications: tagged(types.ResourceTypeVpcFlowLog, in),
 	}
-	if where.Service == "logs" {
-		ask.LogDestinationType, ask.LogGroupName = types.LogDestinationTypeCloudWatchLogs, aws.String(groupName(where))
+	if sink.Service == "logs" {
+		ask.LogDestinationType, ask.LogGroupName = types.LogDestinationTypeCloudWatchLogs, aws.String(groupName(sink))
 		ask.DeliverLogsPermissionArn = aws.String(in.Params.String("role_arn"))
 	} else {
-		ask.LogDestinationType, ask.LogDestination = types.LogDestinationTypeS3, aws.String(where.String())
+		ask.LogDestinationType, ask.LogDestination = types.LogDestinationTypeS3, aws.String(sink.String())
 	}
 	made, err := api.CreateFlowLogs(ctx, ask)
 	if codeIs(err, "FlowLogAlreadyExists") { // of other traffic to the same destination
-		return to, fault.WithHint(fault.New(fault.Conflict, "the VPC logs to %s already, though not all traffic", where), "name another folder or log group")
+		return to, fault.WithHint(fault.New(fault.Conflict, "the VPC logs to %s already, though not all traffic", sink), "name another folder or log group")
 	}
 	if err != nil {
 		return to, fmt.Errorf("create flow logs of %s: %w", in.Params.String("vpc_id"), classify(err))
@@ -198,15 +198,15 @@ func (c *Cloud) writeLogging(ctx context.Context, in action.Input, from, to traf
 	return to, nil
 }
 
-func (c *Cloud) deleteFlowLogs(ctx context.Context, api *ec2.Client, in action.Input, ids []string) error {
+func deleteFlowLogs(ctx context.Context, api *ec2.Client, in action.Input, ids []string) error {
 	if len(ids) == 0 {
 		return fault.New(fault.Conflict, "the flow log of %s to this destination is not Riposte's; it is left alone", in.Params.String("vpc_id"))
 	}
-	gone, err := api.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: ids})
+	answer, err := api.DeleteFlowLogs(ctx, &ec2.DeleteFlowLogsInput{FlowLogIds: ids})
 	if err != nil {
 		return fmt.Errorf("delete flow logs of %s: %w", in.Params.String("vpc_id"), classify(err))
 	}
-	for _, failed := range gone.Unsuccessful {
+	for _, failed := range answer.Unsuccessful {
 		if failed.Error != nil {
 			return fault.New(fault.Conflict, "flow logs of %s were not deleted: %s (%s)", in.Params.String("vpc_id"),
 				aws.ToString(failed.Error.Message), aws.ToString(failed.Error.Code))

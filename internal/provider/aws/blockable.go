@@ -119,8 +119,7 @@ func (c *Cloud) notOurs(ctx context.Context, at action.Place, prefix netip.Prefi
 		if own.Kind != entity.Instance {
 			continue
 		}
-		where := c.here(action.Place{})
-		found, err := c.instance(ctx, action.Input{Place: where, Params: action.Params{"instance_id": own.ID}})
+		found, err := c.instance(ctx, action.Input{Place: c.here(action.Place{}), Params: action.Params{"instance_id": own.ID}})
 		if err != nil {
 			return fmt.Errorf("look for Riposte's own address: %w", err)
 		}

@@ -184,7 +184,7 @@ func (c *Cloud) classicBalancers(ctx context.Context, at action.Place, instance 
 }
 
 // String says what an instance's place in the membership is worth.
-func (m membership) String() string {
+func (m *membership) String() string {
 	kind := "target group " + m.name
 	if m.arn == "" {
 		kind = "classic load balancer " + m.name
