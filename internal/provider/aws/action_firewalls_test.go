@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,7 +36,7 @@ func (g *ruleGroups) describe(body map[string]any) (any, *refusal) {
 		return nil, &refusal{http.StatusBadRequest, "ResourceNotFoundException"}
 	}
 	return map[string]any{
-		"UpdateToken": fmt.Sprint(g.version),
+		"UpdateToken": strconv.Itoa(g.version),
 		"RuleGroup": map[string]any{
 			"RuleVariables": map[string]any{"IPSets": map[string]any{
 				"RIPOSTE_BLOCKED": map[string]any{"Definition": g.addresses}, "HOME": map[string]any{"Definition": []any{"10.0.0.0/8"}},
@@ -54,7 +55,7 @@ func (g *ruleGroups) update(body map[string]any) (any, *refusal) {
 		g.races--
 		g.version++
 	}
-	if body["UpdateToken"] != fmt.Sprint(g.version) {
+	if body["UpdateToken"] != strconv.Itoa(g.version) {
 		return nil, &refusal{http.StatusBadRequest, "InvalidTokenException"}
 	}
 	group, _ := body["RuleGroup"].(map[string]any)
@@ -68,7 +69,7 @@ func (g *ruleGroups) update(body map[string]any) (any, *refusal) {
 	}
 	g.addresses, g.version = list, g.version+1
 	return map[string]any{
-		"UpdateToken":       fmt.Sprint(g.version),
+		"UpdateToken":       strconv.Itoa(g.version),
 		"RuleGroupResponse": map[string]any{"RuleGroupArn": ruleGroupARN, "RuleGroupId": "1", "RuleGroupName": "riposte"},
 	}, nil
 }
@@ -189,7 +190,7 @@ func (d *domainLists) list(body map[string]any) (any, *refusal) {
 	}
 	answer := map[string]any{"Domains": names}
 	if to < len(d.names) {
-		answer["NextToken"] = fmt.Sprint(to)
+		answer["NextToken"] = strconv.Itoa(to)
 	}
 	return answer, nil
 }
