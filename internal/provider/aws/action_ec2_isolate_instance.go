@@ -76,6 +76,7 @@ func isolatePermissions() []action.Permission {
 	ours := conditions{"Null": {"aws:ResourceTag/" + tagQuarantine: {"false"}}}
 	groups := ec2ARN("security-group")
 	return slices.Concat(
+		servicePermissions(),
 		permit(action.PlanPhase, "*", nil, "ec2:DescribeInstances", "ec2:DescribeNetworkInterfaces", "ec2:DescribeSecurityGroups"),
 		permit(action.ApplyPhase, "*", nil, "ec2:DescribeSecurityGroupRules"),
 		permit(action.ApplyPhase, groups, made, "ec2:CreateSecurityGroup"),
@@ -135,9 +136,7 @@ func (c *Cloud) isolateFacts(ctx context.Context, in action.Input, now isolation
 	change.Impact = append(change.Impact,
 		"all connections of the instance end, those of its users, of load balancers and of Systems Manager too",
 		"for about a second, while connections are cut, its security groups allow everything")
-	if group := inGroup(change.Tags); group != "" {
-		change.Impact = append(change.Impact, group)
-	}
+	change.Impact = append(change.Impact, c.standing(ctx, in.Place, found)...)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,10 +37,12 @@ func newStopInstance(c *Cloud, instances *census) *ec2Setting[power] {
 			Name: "aws.ec2.stop_instance", Effect: action.Contain,
 			Summary: "Stop an instance.", Doc: stopDoc, Params: []action.Param{instanceParam()},
 			Settle: 5 * time.Minute,
-			Permissions: append(append(
+			Permissions: slices.Concat(
+				servicePermissions(),
 				permit(action.PlanPhase, "*", nil, "ec2:DescribeInstances", "ec2:DescribeInstanceTypes"),
-				permit(action.ApplyPhase, ec2ARN("instance"), nil, "ec2:StopInstances")...),
-				permit(action.UndoPhase, ec2ARN("instance"), nil, "ec2:StartInstances")...),
+				permit(action.ApplyPhase, ec2ARN("instance"), nil, "ec2:StopInstances"),
+				permit(action.UndoPhase, ec2ARN("instance"), nil, "ec2:StartInstances"),
+			),
 		},
 		Target: c.instanceTarget,
 		Read: func(ctx context.Context, in action.Input) (power, error) {
@@ -118,11 +121,12 @@ func (c *Cloud) stopFacts(ctx context.Context, in action.Input, _ power, change 
 		change.Impact = append(change.Impact, fmt.Sprintf("instances of type %s have instance-store volumes; what is on them is lost",
 			found.InstanceType))
 	}
-	change.Impact = append(change.Impact, stopWarnings(found, change.Tags)...)
+	change.Impact = append(change.Impact, stopWarnings(found)...)
+	change.Impact = append(change.Impact, c.standing(ctx, in.Place, found)...)
 	return nil
 }
 
-func stopWarnings(found types.Instance, tags map[string]string) []string {
+func stopWarnings(found types.Instance) []string {
 	var impact []string
 	if found.HibernationOptions != nil && aws.ToBool(found.HibernationOptions.Configured) {
 		impact = append(impact, "the instance can hibernate, which would keep its memory; it is stopped without that")
@@ -132,9 +136,6 @@ func stopWarnings(found types.Instance, tags map[string]string) []string {
 	}
 	if found.InstanceLifecycle == types.InstanceLifecycleTypeSpot {
 		impact = append(impact, "it is a Spot instance: only those of a persistent request can be stopped and started again")
-	}
-	if group := inGroup(tags); group != "" {
-		impact = append(impact, group)
 	}
 	return impact
 }

@@ -245,7 +245,7 @@ func functionError(payload []byte) string {
 		Message string `json:"errorMessage"`
 	}
 	if err := json.Unmarshal(payload, &told); err != nil || told.Type == "" && told.Message == "" {
-		return legible(string(payload))
+		return onOneLine(string(payload))
 	}
-	return legible(strings.TrimPrefix(told.Type+": "+told.Message, ": "))
+	return onOneLine(strings.TrimPrefix(told.Type+": "+told.Message, ": "))
 }

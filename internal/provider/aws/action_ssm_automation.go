@@ -306,7 +306,7 @@ func (s startAutomation) Await(ctx context.Context, a action.Applied) (action.Re
 		types.AutomationExecutionStatusRejected, types.AutomationExecutionStatusCompletedWithFailure, types.AutomationExecutionStatusExited,
 		types.AutomationExecutionStatusChangeCalendarOverrideRejected:
 		return action.Result{}, false, fault.New(fault.Invalid, "automation %s of runbook %s is %s: %s", id, b.name, status,
-			legible(aws.ToString(now.FailureMessage)))
+			onOneLine(aws.ToString(now.FailureMessage)))
 	default: // what AWS adds to the list later is waited for too, as long as the step may wait
 		return action.Result{}, false, nil
 	}

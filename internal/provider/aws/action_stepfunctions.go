@@ -233,6 +233,6 @@ func (s startExecution) Await(ctx context.Context, a action.Applied) (action.Res
 	}
 	told := strings.TrimPrefix(aws.ToString(got.Error)+": "+aws.ToString(got.Cause), ": ")
 	return action.Result{}, false, fault.WithHint(
-		fault.New(fault.Invalid, "execution %s of state machine %s is %s: %s", m.execution, m.name, got.Status, legible(told)),
+		fault.New(fault.Invalid, "execution %s of state machine %s is %s: %s", m.execution, m.name, got.Status, onOneLine(told)),
 		"its history at Step Functions has more")
 }

@@ -81,7 +81,7 @@ func answered(who string, text []byte) (map[string]any, error) {
 	}
 	var value any
 	if err := json.Unmarshal(text, &value); err != nil {
-		return nil, fault.New(fault.Invalid, "%s answers what is not JSON: %s", who, legible(string(text)))
+		return nil, fault.New(fault.Invalid, "%s answers what is not JSON: %s", who, onOneLine(string(text)))
 	}
 	switch value := value.(type) {
 	case map[string]any:
@@ -93,8 +93,8 @@ func answered(who string, text []byte) (map[string]any, error) {
 	}
 }
 
-// legible is the beginning of somebody else's text as one line that can be printed.
-func legible(text string) string {
+// onOneLine is the beginning of somebody else's text as one line that can be printed.
+func onOneLine(text string) string {
 	const longest = 300
 	cut := strings.ToValidUTF8(text[:min(len(text), longest)], "")
 	cut = strings.Join(strings.FieldsFunc(cut, func(r rune) bool { return !unicode.IsPrint(r) || r == ' ' }), " ")

@@ -194,6 +194,11 @@ func TestEveryActionIsListedOnce(t *testing.T) {
 		"aws.ec2.describe_instance", "aws.ec2.isolate_instance", "aws.ec2.snapshot_volumes", "aws.ec2.stop_instance",
 		"aws.ec2.detach_instance_profile", "aws.ec2.revoke_ingress",
 		"aws.lambda.invoke_function", "aws.stepfunctions.start_execution", "aws.ssm.start_automation",
+		"aws.ec2.preserve_instance", "aws.ec2.require_imdsv2", "aws.ec2.detach_from_autoscaling", "aws.ec2.deregister_from_load_balancers",
+		"aws.ec2.collect_volatile_data", "aws.ec2.terminate_instance", "aws.ec2.disassociate_address", "aws.ec2.tag_resource",
+		"aws.ec2.unshare_image", "aws.ebs.unshare_snapshot", "aws.ebs.block_public_snapshots", "aws.ebs.encrypt_by_default",
+		"aws.autoscaling.suspend_processes", "aws.vpc.block_ip", "aws.vpc.lock_default_security_group", "aws.vpc.enable_flow_logs",
+		"aws.waf.block_ip", "aws.networkfirewall.block_ip", "aws.dns.block_domain",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)

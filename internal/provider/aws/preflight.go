@@ -21,9 +21,9 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-// atOnce is how many accounts are looked at at the same time; IAM lets simulations be asked for a few times a
+// accountsAtOnce is how many accounts are looked at at the same time; IAM lets simulations be asked for a few times a
 // second in each.
-const atOnce = 8
+const accountsAtOnce = 8
 
 // Trouble is the kind of a problem.
 type Trouble string
@@ -82,7 +82,7 @@ func unseen() []string {
 func (c *Cloud) Preflight(ctx context.Context, accounts, regions []string, duties []Duty, queues []QueueConfig) (Preflight, error) {
 	looks := make([]*look, len(accounts))
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
+	group.SetLimit(accountsAtOnce)
 	for i, account := range accounts {
 		looks[i] = &look{cloud: c, Examined: Examined{Account: account, Part: Member, Regions: regions}}
 		if account == c.self.Account {

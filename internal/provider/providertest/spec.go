@@ -17,7 +17,7 @@ var (
 	localName     = regexp.MustCompile(`^[a-z]+\.[a-z]+$`) // of what the configuration names, which has no permissions of its own
 	fieldName     = regexp.MustCompile(`^[a-z]+(_[a-z0-9]+)*$`)
 	permission    = regexp.MustCompile(`^[a-z0-9-]+:[A-Z][A-Za-z0-9]+$`)
-	permittedARN  = regexp.MustCompile(`^(\*|arn:\{partition\}:[a-z0-9-]+:(\{region\})?:(\{account\})?:.+)$`)
+	permittedARN  = regexp.MustCompile(`^(\*|arn:\{partition\}:[a-z0-9-]+:(\{region\}|us-east-1)?:(\{account\})?:.+)$`)
 	paramTypes    = []action.Type{action.String, action.Int, action.Bool, action.Duration, action.Strings, action.Object}
 	outputTypes   = append(slices.Clone(paramTypes), action.Time)
 	phases        = []action.Phase{action.PlanPhase, action.ApplyPhase, action.UndoPhase}
