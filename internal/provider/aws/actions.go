@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"slices"
 
 	"github.com/riposte-sec/riposte/internal/action"
 )
@@ -18,7 +19,7 @@ func (c *Cloud) Actions() []action.Action {
 		updateFinding(c),
 		archiveFinding(c),
 		publishMessage(c),
-	}, ec2Actions(c)...)
+	}, slices.Concat(ec2Actions(c), identityActions(c))...)
 }
 
 // placed is a setting at a place that is always complete, so that guardrails and the journal know it.

@@ -18,7 +18,7 @@ func identityActions(c *Cloud) []action.Action {
 		deleteAccessKey(c),
 		disableServiceCredential(c),
 		deactivateMFADevice(c),
-		quarantineGroup(c),
+		quarantineByGroup(c),
 		setPasswordPolicy(c),
 		revokeAssignment(c),
 		quarantineAccount(c),
@@ -71,12 +71,3 @@ func (f *final[S]) Apply(ctx context.Context, c action.Change) (action.Result, e
 
 // Verify reads the state back.
 func (f *final[S]) Verify(ctx context.Context, a action.Applied) error { return f.setting.Verify(ctx, a) }
-
-// permit makes permissions of one phase on one pattern of resources.
-func permit(phase action.Phase, resource string, names ...string) []action.Permission {
-	list := make([]action.Permission, 0, len(names))
-	for _, name := range names {
-		list = append(list, action.Permission{Name: name, Resource: resource, Phase: phase})
-	}
-	return list
-}

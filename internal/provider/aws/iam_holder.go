@@ -3,6 +3,7 @@ package aws
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -16,6 +17,9 @@ import (
 )
 
 const allGroups = "arn:{partition}:iam::{account}:group/*"
+
+// groupName is the form of a group's name, which may be longer than a user's.
+var groupName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
 
 // holder is who holds policies in IAM: a user, a role or a group.
 type holder struct {
@@ -67,6 +71,12 @@ func checkHolder(in action.Input) (holder, error) {
 		return holder{}, fault.New(fault.Invalid, "the step names %d of user, role and group: name exactly one", len(named))
 	}
 	h := holderOf(in)
+	if h.kind == entity.Group && !groupName.MatchString(h.name) {
+		return holder{}, fault.New(fault.Invalid, "%q is not the name of an IAM group", shorten(h.name))
+	}
+	if h.kind == entity.Group {
+		return h, nil
+	}
 	return h, checkName(string(h.kind), h.name)
 }
 
@@ -177,7 +187,7 @@ func holders(phase action.Phase, names map[entity.Kind][]string) []action.Permis
 	var list []action.Permission
 	for _, kind := range []entity.Kind{entity.User, entity.Role, entity.Group} {
 		resource := map[entity.Kind]string{entity.User: allUsers, entity.Role: allRoles, entity.Group: allGroups}[kind]
-		list = append(list, permit(phase, resource, names[kind]...)...)
+		list = append(list, permit(phase, resource, nil, names[kind]...)...)
 	}
 	return list
 }

@@ -12,11 +12,6 @@ import (
 // emergency is what principals are called that are kept for the day on which nothing else works.
 var emergency = regexp.MustCompile(`(?i)break[-_. ]?glass|emergency[-_. ]?(access|admin|role|user)`)
 
-// emergencyPatterns are the same names as AWS's conditions know them: patterns that tell case apart.
-var emergencyPatterns = []string{ //nolint:gochecknoglobals // a constant list
-	"*break-glass*", "*BreakGlass*", "*breakglass*", "*break_glass*", "*Break-Glass*", "*emergency-access*", "*EmergencyAccess*",
-}
-
 // spare refuses to shut out those who must be able to work whatever happens: Riposte's own principals and
 // those kept for emergencies. Guardrails protect what people declare; this holds where nobody declared anything.
 func (c *Cloud) spare(kind entity.Kind, name, account string) error {

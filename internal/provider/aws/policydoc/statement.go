@@ -29,6 +29,8 @@ type Statement struct {
 	Principals []Principal
 	// Conditions bound it: operator, key in lower case, values.
 	Conditions []Condition
+	// Actions and Resources are those that it names; none where it is about all but some.
+	Actions, Resources []string
 
 	members []member
 }
@@ -89,6 +91,10 @@ func parseStatement(text []byte) (Statement, error) {
 			_, err = principals(m.value)
 		case "Condition":
 			s.Conditions, err = conditions(m.value)
+		case "Action":
+			s.Actions, err = oneOrMore(m.value)
+		case "Resource":
+			s.Resources, err = oneOrMore(m.value)
 		}
 		if err != nil {
 			return Statement{}, fmt.Errorf("%s: %w", m.name, err)
