@@ -53,8 +53,10 @@ func setBoundary(c *Cloud) *among[boundary] {
 		About:  setBoundarySpec(),
 		Target: c.holderTarget,
 		Read:   c.readBoundary,
-		Want:   func(in action.Input, _ boundary) (boundary, error) { return boundary{Policy: c.boundaryWanted(in)}, nil },
-		Write:  c.writeBoundary,
+		Want: func(in action.Input, _ boundary) (boundary, error) {
+			return boundary{Policy: c.boundaryWanted(in)}, nil
+		},
+		Write: c.writeBoundary,
 		Calls: func(in action.Input, _, to boundary) []string {
 			call := map[entity.Kind]string{entity.User: "iam:PutUserPermissionsBoundary", entity.Role: "iam:PutRolePermissionsBoundary"}
 			h := holderOf(in)

@@ -49,11 +49,15 @@ func setPasswordPolicy(c *Cloud) *placed[passwordPolicy] {
 				permit(action.UndoPhase, "*", nil, "iam:UpdateAccountPasswordPolicy", "iam:DeleteAccountPasswordPolicy"),
 			),
 		},
-		Target: func(in action.Input) entity.Entity { return c.global(entity.Account, c.here(in.Place).Account, in.Place) },
-		Read:   c.readPasswordPolicy,
-		Want:   stricter,
-		Write:  c.writePasswordPolicy,
-		Calls:  func(action.Input, passwordPolicy, passwordPolicy) []string { return []string{"iam:UpdateAccountPasswordPolicy"} },
+		Target: func(in action.Input) entity.Entity {
+			return c.global(entity.Account, c.here(in.Place).Account, in.Place)
+		},
+		Read:  c.readPasswordPolicy,
+		Want:  stricter,
+		Write: c.writePasswordPolicy,
+		Calls: func(action.Input, passwordPolicy, passwordPolicy) []string {
+			return []string{"iam:UpdateAccountPasswordPolicy"}
+		},
 		Summary: func(in action.Input, _, to passwordPolicy) string {
 			return fmt.Sprintf("Passwords of account %s have at least %d characters of all kinds, and none of the last %d is taken again",
 				c.here(in.Place).Account, to.MinimumLength, to.Remembered)
@@ -79,7 +83,7 @@ func stricter(in action.Input, now passwordPolicy) (passwordPolicy, error) {
 		return now, fault.New(fault.Invalid, "remembered: %d is not from 1 to 24", remembered)
 	}
 	now.Configured = true
-	now.MinimumLength, now.Remembered = max(now.MinimumLength, int32(length)), max(now.Remembered, int32(remembered)) //nolint:gosec // bounded above
+	now.MinimumLength, now.Remembered = max(now.MinimumLength, int32(length)), max(now.Remembered, int32(remembered))
 	now.Lowercase, now.Uppercase, now.Numbers, now.Symbols = true, true, true, true
 	return now, nil
 }

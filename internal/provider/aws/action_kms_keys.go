@@ -104,7 +104,9 @@ func disableKMSKey(c *Cloud) *among[usability] {
 		},
 		Write:   c.writeUsability,
 		Meaning: undated,
-		Calls:   func(in action.Input, _, _ usability) []string { return []string{"kms:DisableKey " + in.Params.String("key")} },
+		Calls: func(in action.Input, _, _ usability) []string {
+			return []string{"kms:DisableKey " + in.Params.String("key")}
+		},
 		Summary: func(in action.Input, from, to usability) string {
 			return fmt.Sprintf("KMS key %s: %s → %s", in.Params.String("key"), from.State, to.State)
 		},

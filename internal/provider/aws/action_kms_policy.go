@@ -51,7 +51,9 @@ func removeForeignStatements(c *Cloud) *placed[resourcePolicy] {
 			return resourcePolicy{Document: left.Text()}, nil
 		},
 		Write: c.writeKeyPolicy,
-		Calls: func(in action.Input, _, _ resourcePolicy) []string { return []string{"kms:PutKeyPolicy " + in.Params.String("key")} },
+		Calls: func(in action.Input, _, _ resourcePolicy) []string {
+			return []string{"kms:PutKeyPolicy " + in.Params.String("key")}
+		},
 		Summary: func(in action.Input, from, to resourcePolicy) string {
 			if string(from.Document) == string(to.Document) {
 				return fmt.Sprintf("The policy of KMS key %s lets in no strangers", in.Params.String("key"))

@@ -39,9 +39,9 @@ type blockPublic struct {
 func blockPublicAccess(c *Cloud) *blockPublic {
 	b := &blockPublic{placed: placed[publicAccess]{cloud: c}, among: newCensus(c.countBuckets)}
 	b.Setting = action.Setting[publicAccess]{
-		About: blockSpec(),
+		About:  blockSpec(),
 		Target: c.bucketTarget,
-		Read: b.read,
+		Read:   b.read,
 		Want: func(action.Input, publicAccess) (publicAccess, error) {
 			return publicAccess{
 				Configured: true, BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true,

@@ -33,8 +33,10 @@ func blockAccountPublicAccess(c *Cloud) *placed[publicAccess] {
 				permit(action.UndoPhase, "*", nil, "s3:PutAccountPublicAccessBlock"),
 			),
 		},
-		Target: func(in action.Input) entity.Entity { return c.global(entity.Account, c.here(in.Place).Account, in.Place) },
-		Read:   c.readAccountBlock,
+		Target: func(in action.Input) entity.Entity {
+			return c.global(entity.Account, c.here(in.Place).Account, in.Place)
+		},
+		Read: c.readAccountBlock,
 		Want: func(action.Input, publicAccess) (publicAccess, error) {
 			return publicAccess{
 				Configured: true, BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true,

@@ -62,7 +62,9 @@ func makeACLPrivate(c *Cloud) *among[acl] {
 			return now, nil
 		},
 		Write: c.writeACL,
-		Calls: func(in action.Input, _, _ acl) []string { return []string{"s3:PutBucketAcl " + in.Params.String("bucket")} },
+		Calls: func(in action.Input, _, _ acl) []string {
+			return []string{"s3:PutBucketAcl " + in.Params.String("bucket")}
+		},
 		Summary: func(in action.Input, from, to acl) string {
 			return fmt.Sprintf("The ACL of bucket %s grants nothing to everybody (%d grants are removed)",
 				in.Params.String("bucket"), len(from.Grants)-len(to.Grants))

@@ -48,7 +48,9 @@ func bucketPolicy(
 			}
 			return []string{"s3:PutBucketPolicy " + in.Params.String("bucket")}
 		},
-		Summary: func(in action.Input, from, to resourcePolicy) string { return summary(in, string(from.Document) != string(to.Document)) },
+		Summary: func(in action.Input, from, to resourcePolicy) string {
+			return summary(in, string(from.Document) != string(to.Document))
+		},
 		Facts: func(ctx context.Context, in action.Input, now resourcePolicy, plan *action.Change) error {
 			at, err := c.bucketAt(ctx, in)
 			if err != nil {
@@ -341,7 +343,9 @@ func (c *Cloud) deniesPlain(in action.Input, s policydoc.Statement) bool {
 		return false
 	}
 	only := s.Conditions[0]
-	covers := func(resource string) bool { return slices.Contains(s.Resources, resource) || slices.Contains(s.Resources, "*") }
+	covers := func(resource string) bool {
+		return slices.Contains(s.Resources, resource) || slices.Contains(s.Resources, "*")
+	}
 	return only.Operator == "Bool" && only.Key == "aws:securetransport" && slices.Equal(only.Values, []string{"false"}) &&
 		slices.ContainsFunc(s.Actions, func(a string) bool { return a == "*" || strings.EqualFold(a, "s3:*") }) &&
 		!slices.ContainsFunc(c.bucketARNs(in), func(arn string) bool { return !covers(arn) })

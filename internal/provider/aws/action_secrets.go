@@ -19,7 +19,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/provider/aws/policydoc"
 )
 
-const allSecrets = "arn:{partition}:secretsmanager:{region}:{account}:secret:*"
+const allSecrets = "arn:{partition}:secretsmanager:{region}:{account}:secret:*" //nolint:gosec // a pattern of names, not a secret
 
 var secretName = regexp.MustCompile(`^[\w/+=.@-]{1,512}$`)
 
@@ -119,7 +119,9 @@ func rotateSecret(c *Cloud) *rotate {
 			}
 			return secret.versions(), nil
 		},
-		Want:  func(in action.Input, _ rotated) (rotated, error) { return rotated{Current: rotationToken(in.Token)}, nil },
+		Want: func(in action.Input, _ rotated) (rotated, error) {
+			return rotated{Current: rotationToken(in.Token)}, nil
+		},
 		Holds: func(now, wanted rotated) bool { return now.Current == wanted.Current },
 		Write: c.writeRotation,
 		Calls: func(in action.Input, _, _ rotated) []string {

@@ -70,4 +70,6 @@ func (f *final[S]) Apply(ctx context.Context, c action.Change) (action.Result, e
 }
 
 // Verify reads the state back.
-func (f *final[S]) Verify(ctx context.Context, a action.Applied) error { return f.setting.Verify(ctx, a) }
+func (f *final[S]) Verify(ctx context.Context, a action.Applied) error {
+	return f.setting.Verify(ctx, a)
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -108,7 +109,7 @@ func (k kmsKey) describe(ctx context.Context, plan *action.Change) error {
 		plan.Impact = append(plan.Impact, "it is known as "+some(aliases))
 	}
 	if len(grants) > 0 {
-		count := fmt.Sprint(len(grants))
+		count := strconv.Itoa(len(grants))
 		if more {
 			count = "more than " + count
 		}
@@ -233,5 +234,5 @@ func daysLeft(deletion string, now time.Time) int32 {
 	if err != nil {
 		return most
 	}
-	return int32(min(max(int64(at.Sub(now).Hours()/24), least), most)) //nolint:gosec // bounded
+	return int32(min(max(int64(at.Sub(now).Hours()/24), least), most))
 }
