@@ -94,9 +94,7 @@ func detachPolicySpec() action.Spec {
 				entity.User: {"iam:GetUser", "iam:ListAttachedUserPolicies"}, entity.Role: {"iam:GetRole", "iam:ListAttachedRolePolicies"},
 				entity.Group: {"iam:GetGroup", "iam:ListAttachedGroupPolicies"},
 			}),
-			permit(action.PlanPhase, "arn:{partition}:iam::{account}:policy/*", nil, "iam:GetPolicy"),
-			permit(action.PlanPhase, "arn:{partition}:iam::aws:policy/*", nil, "iam:GetPolicy"),
-			permit(action.PlanPhase, "*", nil, "iam:GetAccountSummary"),
+			permit(action.PlanPhase, "*", nil, "iam:GetAccountSummary", "iam:GetPolicy"), // AWS's own policies are in no account
 			holders(action.ApplyPhase, each("Detach")), holders(action.UndoPhase, each("Attach")),
 		),
 	}

@@ -144,8 +144,7 @@ func (c *Cloud) countKMSKeys(ctx context.Context, at action.Place) (int, error) 
 
 // rotation is whether KMS gives a key new material by itself.
 type rotation struct {
-	Enabled bool  `json:"enabled"`
-	Days    int32 `json:"days,omitempty"`
+	Enabled bool `json:"enabled"`
 }
 
 // enableKeyRotation makes aws.kms.enable_rotation.
@@ -181,17 +180,9 @@ func enableKeyRotation(c *Cloud) *placed[rotation] {
 			if err != nil {
 				return rotation{}, key.failed("read its rotation", err)
 			}
-			if !got.KeyRotationEnabled {
-				return rotation{}, nil
-			}
-			return rotation{Enabled: true, Days: aws.ToInt32(got.RotationPeriodInDays)}, nil
+			return rotation{Enabled: got.KeyRotationEnabled}, nil
 		},
-		Want: func(in action.Input, now rotation) (rotation, error) {
-			if now.Enabled {
-				return now, nil
-			}
-			return rotation{Enabled: true, Days: int32(in.Params.Int("days"))}, nil //nolint:gosec // bounded by Read
-		},
+		Want: func(action.Input, rotation) (rotation, error) { return rotation{Enabled: true}, nil },
 		Write: func(ctx context.Context, in action.Input, _, to rotation) (rotation, error) {
 			key, err := c.kmsKey(ctx, in)
 			if err != nil {
@@ -201,14 +192,19 @@ func enableKeyRotation(c *Cloud) *placed[rotation] {
 				_, err = key.api.DisableKeyRotation(ctx, &kms.DisableKeyRotationInput{KeyId: key.id})
 				return to, key.failed("turn off its rotation", err)
 			}
-			_, err = key.api.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{KeyId: key.id, RotationPeriodInDays: aws.Int32(to.Days)})
+			_, err = key.api.EnableKeyRotation(ctx, &kms.EnableKeyRotationInput{
+				KeyId: key.id, RotationPeriodInDays: aws.Int32(int32(in.Params.Int("days"))), //nolint:gosec // Read bounds it
+			})
 			return to, key.failed("turn on its rotation", err)
 		},
-		Calls: func(in action.Input, _, to rotation) []string {
-			return []string{fmt.Sprintf("kms:EnableKeyRotation %s every %d days", in.Params.String("key"), to.Days)}
+		Calls: func(in action.Input, _, _ rotation) []string {
+			return []string{fmt.Sprintf("kms:EnableKeyRotation %s every %d days", in.Params.String("key"), in.Params.Int("days"))}
 		},
-		Summary: func(in action.Input, _, to rotation) string {
-			return fmt.Sprintf("KMS key %s gets new material every %d days", in.Params.String("key"), to.Days)
+		Summary: func(in action.Input, from, _ rotation) string {
+			if from.Enabled {
+				return fmt.Sprintf("KMS key %s gets new material regularly", in.Params.String("key"))
+			}
+			return fmt.Sprintf("KMS key %s gets new material every %d days", in.Params.String("key"), in.Params.Int("days"))
 		},
 		Facts: func(ctx context.Context, in action.Input, _ rotation, plan *action.Change) error {
 			key, err := c.kmsKey(ctx, in)

@@ -156,11 +156,11 @@ func TestDenyPrincipalRefusesWhoMustGetIn(t *testing.T) {
 	store(t, l, bucket)
 	for principal, kind := range map[string]fault.Kind{
 		l.account: fault.Denied, "arn:aws:iam::" + l.account + ":root": fault.Denied, awstest.Home: fault.Denied, l.cloud.Self().ARN: fault.Invalid,
-		"arn:aws:iam::" + l.account + ":role/riposte-responder":                      fault.Denied,
-		"arn:aws:iam::" + l.account + ":role/with/a/path/riposte-responder":          fault.Denied,
-		"arn:aws:sts::" + l.account + ":assumed-role/riposte-responder/riposte":      fault.Denied,
-		"arn:aws:iam::" + l.account + ":role/break-glass":                            fault.Denied,
-		"arn:aws:iam::" + l.account + ":user/emergency-access-1":                     fault.Denied,
+		"arn:aws:iam::" + l.account + ":role/riposte-responder":                 fault.Denied,
+		"arn:aws:iam::" + l.account + ":role/with/a/path/riposte-responder":     fault.Denied,
+		"arn:aws:sts::" + l.account + ":assumed-role/riposte-responder/riposte": fault.Denied,
+		"arn:aws:iam::" + l.account + ":role/break-glass":                       fault.Denied,
+		"arn:aws:iam::" + l.account + ":user/emergency-access-1":                fault.Denied,
 		"*": fault.Invalid, "arn:aws:iam::" + l.account + ":role/*": fault.Invalid, "arn:aws:iam::*:role/eve": fault.Invalid,
 		"arn:aws:s3:::bucket": fault.Invalid, "": fault.Invalid, "eve": fault.Invalid,
 	} {
@@ -220,7 +220,7 @@ func TestMakeACLPrivate(t *testing.T) {
 	put(t, types.BucketCannedACLPublicRead)
 	const name = "aws.s3.make_acl_private"
 	missing := l.input(action.Params{"bucket": "nobodys-" + l.account})
-	canned := []types.BucketCannedACL{types.BucketCannedACLPublicReadWrite, types.BucketCannedACLAuthenticatedRead, types.BucketCannedACLPublicReadWrite}
+	canned := []types.BucketCannedACL{types.BucketCannedACLAuthenticatedRead, types.BucketCannedACLPublicRead}
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, name), Input: l.input(action.Params{"bucket": bucket}), Missing: &missing, Door: l.door,
 		State: func(t *testing.T) string {
@@ -242,7 +242,9 @@ func TestBucketSettings(t *testing.T) {
 	bucket, logs := "settings-"+l.account, "logs-"+l.account
 	api := store(t, l, bucket)
 	store(t, l, logs)
-	key := func(id string) string { return "arn:aws:kms:eu-west-1:" + l.account + ":key/00000000-0000-0000-0000-" + id }
+	key := func(id string) string {
+		return "arn:aws:kms:eu-west-1:" + l.account + ":key/00000000-0000-0000-0000-" + id
+	}
 	changes := 0
 	for name, c := range map[string]struct {
 		params action.Params

@@ -124,8 +124,8 @@ func revokeAssignmentSpec() action.Spec {
 		Doc: "Deletes the account assignment and waits until IAM Identity Center says that it is deleted. Nobody opens a session by " +
 			"it any more. Assignments of other permission sets, in other accounts, and those that a user has through another " +
 			"group stay.\n\n" +
-			"**Sessions that are open go on** until they expire, for as long as the permission set says: " +
-			"`aws.sso.deny_permission_set_sessions` stops those of a user. Riposte's home account must be the organization's " +
+			"**Sessions that are open go on** until they expire, for as long as the permission set says: end them in IAM Identity " +
+			"Center, or contain what they made. Riposte's home account must be the organization's " +
 			"management account or the one to which Identity Center is delegated; a delegated account can't change assignments " +
 			"in the management account. A permission set named for emergencies, and the one that Riposte itself works with, are " +
 			"refused.\n\nUndo makes the assignment again and waits until it is there.",
