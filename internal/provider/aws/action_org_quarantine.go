@@ -188,7 +188,7 @@ func (c *Cloud) attachedPolicy(ctx context.Context, api *organizations.Client, a
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
-		if coded(err, "TargetNotFoundException") {
+		if coded(err, "TargetNotFoundException") || coded(err, "AccountNotFoundException") {
 			return "", fault.New(fault.NotFound, "the organization has no account %s", account)
 		}
 		if err != nil {

@@ -105,7 +105,7 @@ func (c *IdentityCenter) serve(w http.ResponseWriter, r *http.Request, name stri
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, known := c.Sets[asked.PermissionSetArn]; asked.PermissionSetArn != "" && !known {
-		refuse(w, "ResourceNotFoundException")
+		fail(w, "ResourceNotFoundException")
 		return
 	}
 	has := slices.Contains(c.assigned, asked.Assignment)
@@ -125,7 +125,7 @@ func (c *IdentityCenter) serve(w http.ResponseWriter, r *http.Request, name stri
 	case "CreateAccountAssignment", "DeleteAccountAssignment":
 		making := name == "CreateAccountAssignment"
 		if has == making {
-			refuse(w, map[bool]string{true: "ConflictException", false: "ResourceNotFoundException"}[making])
+			fail(w, map[bool]string{true: "ConflictException", false: "ResourceNotFoundException"}[making])
 			return
 		}
 		c.begun = append(c.begun, operation{asked.Assignment, making, c.slow})
@@ -134,12 +134,12 @@ func (c *IdentityCenter) serve(w http.ResponseWriter, r *http.Request, name stri
 		var at int
 		_, err := fmt.Sscanf(asked.AccountAssignmentCreationRequestId+asked.AccountAssignmentDeletionRequestId, "request-%d", &at)
 		if err != nil || at >= len(c.begun) {
-			refuse(w, "ResourceNotFoundException")
+			fail(w, "ResourceNotFoundException")
 			return
 		}
 		c.report(w, at)
 	default:
-		refuse(w, "UnknownOperationException")
+		fail(w, "UnknownOperationException")
 	}
 }
 
@@ -167,7 +167,7 @@ func give(w http.ResponseWriter, v any) {
 	_ = json.NewEncoder(w).Encode(v)
 }
 
-func refuse(w http.ResponseWriter, code string) {
+func fail(w http.ResponseWriter, code string) {
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 	w.WriteHeader(http.StatusBadRequest)
 	_ = json.NewEncoder(w).Encode(map[string]string{"__type": code, "message": "as the test wants it"})
