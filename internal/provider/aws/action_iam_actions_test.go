@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -88,9 +89,7 @@ func TestRolesThatMustStay(t *testing.T) {
 			"break-glass": fault.Denied, "BreakGlassAdmin": fault.Denied, "ops-emergency-access": fault.Denied, "web*": fault.Invalid,
 		} {
 			given := action.Params{"role": name}
-			for key, value := range params {
-				given[key] = value
-			}
+			maps.Copy(given, params)
 			l.refuses(t, do, given, kind)
 		}
 	}

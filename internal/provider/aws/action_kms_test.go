@@ -15,14 +15,14 @@ import (
 	"github.com/riposte-sec/riposte/internal/provider/providertest"
 )
 
-// encryptionKey makes a KMS key with a tag and an alias.
-func encryptionKey(t *testing.T, api *kms.Client, alias string) string {
+// encryptionKey makes a KMS key with a tag and the alias orders.
+func encryptionKey(t *testing.T, api *kms.Client) string {
 	t.Helper()
 	made := must[*kms.CreateKeyOutput](t)(api.CreateKey(t.Context(), &kms.CreateKeyInput{
 		Description: sdk.String("orders"), Tags: []types.Tag{{TagKey: sdk.String("team"), TagValue: sdk.String("shop")}},
 	}))
 	id := *made.KeyMetadata.KeyId
-	must[*kms.CreateAliasOutput](t)(api.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: sdk.String("alias/" + alias), TargetKeyId: sdk.String(id)}))
+	must[*kms.CreateAliasOutput](t)(api.CreateAlias(t.Context(), &kms.CreateAliasInput{AliasName: sdk.String("alias/orders"), TargetKeyId: sdk.String(id)}))
 	return id
 }
 
@@ -39,7 +39,7 @@ func TestCancelKeyDeletion(t *testing.T) {
 		t.Run(fmt.Sprintf("enable %t", enable), func(t *testing.T) {
 			l := newLab(t)
 			api := kms.NewFromConfig(l.direct)
-			id := encryptionKey(t, api, "orders")
+			id := encryptionKey(t, api)
 			must[*kms.ScheduleKeyDeletionOutput](t)(api.ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{
 				KeyId: sdk.String(id), PendingWindowInDays: sdk.Int32(20),
 			}))
@@ -60,7 +60,7 @@ func TestUndoOfACanceledDeletionKeepsItsTime(t *testing.T) {
 	for planned, want := range map[int32]string{20: "19 20", 7: "7"} {
 		l := newLab(t)
 		api := kms.NewFromConfig(l.direct)
-		id := encryptionKey(t, api, "orders")
+		id := encryptionKey(t, api)
 		must[*kms.ScheduleKeyDeletionOutput](t)(api.ScheduleKeyDeletion(t.Context(), &kms.ScheduleKeyDeletionInput{
 			KeyId: sdk.String(id), PendingWindowInDays: sdk.Int32(planned),
 		}))
@@ -85,7 +85,7 @@ func TestUndoOfACanceledDeletionKeepsItsTime(t *testing.T) {
 func TestDisableKMSKey(t *testing.T) {
 	l := newLab(t)
 	api := kms.NewFromConfig(l.direct)
-	id := encryptionKey(t, api, "orders")
+	id := encryptionKey(t, api)
 	must[*kms.CreateGrantOutput](t)(api.CreateGrant(t.Context(), &kms.CreateGrantInput{
 		KeyId: sdk.String(id), GranteePrincipal: sdk.String("arn:aws:iam::" + l.account + ":role/shop"), Operations: []types.GrantOperation{types.GrantOperationDecrypt},
 	}))
@@ -110,7 +110,7 @@ func TestDisableKMSKey(t *testing.T) {
 func TestEnableKeyRotation(t *testing.T) {
 	l := newLab(t)
 	api := kms.NewFromConfig(l.direct)
-	id := encryptionKey(t, api, "orders")
+	id := encryptionKey(t, api)
 	const name = "aws.kms.enable_rotation"
 	missing := l.input(action.Params{"key": noKey, "days": int64(180)})
 	providertest.Contract(t, providertest.Case{
@@ -129,7 +129,7 @@ func TestEnableKeyRotation(t *testing.T) {
 func TestRemoveForeignStatements(t *testing.T) {
 	l := newLab(t)
 	api := kms.NewFromConfig(l.direct)
-	id := encryptionKey(t, api, "orders")
+	id := encryptionKey(t, api)
 	allow := func(sid, principal, more string) string {
 		return `{"Sid":"` + sid + `","Effect":"Allow","Principal":` + principal + `,"Action":"kms:*","Resource":"*"` + more + `}`
 	}

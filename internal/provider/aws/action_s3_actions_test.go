@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -283,9 +284,8 @@ func TestBucketSettings(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			given := action.Params{"bucket": bucket}
 			gone := action.Params{"bucket": "nobodys-" + l.account}
-			for key, value := range c.params {
-				given[key], gone[key] = value, value
-			}
+			maps.Copy(given, c.params)
+			maps.Copy(gone, c.params)
 			missing := l.input(gone)
 			if name == "aws.s3.enable_logging" {
 				policyForLogs(t, api, logs)
