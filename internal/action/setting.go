@@ -32,6 +32,9 @@ type Setting[S any] struct {
 
 	// Facts adds what a plan knows beyond the state: tags, impact, what else is touched, outputs. Optional.
 	Facts func(ctx context.Context, in Input, now S, c *Change) error
+	// Meaning gives a state without what may differ between two readings of the same thing, such as the order of
+	// a set. States are compared by it, kept and written as they are. Optional.
+	Meaning func(state S) S
 	// Holds reports whether now is as good as wanted; equality if nil.
 	Holds func(now, wanted S) bool
 	// Between reports whether now is a state that Write passes through on its way. Optional.
@@ -90,8 +93,8 @@ func (s *Setting[S]) Apply(ctx context.Context, c Change) (Result, error) {
 	if s.holds(now, after) {
 		return s.result(false, now)
 	}
-	if !same(now, before) && !s.between(before, now, after) {
-		return Result{}, &Moved{Action: c.Action, Target: c.Target.ID, Differences: compare(before, now)}
+	if !s.same(now, before) && !s.between(before, now, after) {
+		return Result{}, &Moved{Action: c.Action, Target: c.Target.ID, Differences: s.compare(before, now)}
 	}
 	left, err := s.Write(ctx, in, now, after)
 	if err != nil {
@@ -111,7 +114,7 @@ func (s *Setting[S]) Verify(ctx context.Context, a Applied) error {
 		return err
 	}
 	if !s.holds(now, after) {
-		return &NotHeld{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: compare(after, now)}
+		return &NotHeld{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: s.compare(after, now)}
 	}
 	return nil
 }
@@ -126,10 +129,10 @@ func (s *Setting[S]) Drift(ctx context.Context, a Applied) ([]Difference, error)
 	if err != nil {
 		return nil, err
 	}
-	if same(now, before) || s.ours(a, before, left, now) {
+	if s.same(now, before) || s.ours(a, before, left, now) {
 		return nil, nil
 	}
-	return compare(left, now), nil
+	return s.compare(left, now), nil
 }
 
 // Undo writes what Plan saw, if what is there is what Apply left.
@@ -142,11 +145,11 @@ func (s *Setting[S]) Undo(ctx context.Context, a Applied, force bool) (Result, e
 	if err != nil {
 		return Result{}, err
 	}
-	if same(now, before) {
+	if s.same(now, before) {
 		return s.result(false, now)
 	}
 	if !force && !s.ours(a, before, left, now) {
-		return Result{}, &Moved{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: compare(left, now)}
+		return Result{}, &Moved{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: s.compare(left, now)}
 	}
 	restored, err := s.Write(ctx, in, now, before)
 	if err != nil {
@@ -165,8 +168,8 @@ func (s *Setting[S]) Restored(ctx context.Context, a Applied) error {
 	if err != nil {
 		return err
 	}
-	if !same(now, before) {
-		return &NotHeld{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: compare(before, now)}
+	if !s.same(now, before) {
+		return &NotHeld{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: s.compare(before, now)}
 	}
 	return nil
 }
@@ -175,13 +178,24 @@ func (s *Setting[S]) holds(now, wanted S) bool {
 	if s.Holds != nil {
 		return s.Holds(now, wanted)
 	}
-	return same(now, wanted)
+	return s.same(now, wanted)
 }
 
 // ours reports whether a state is one that Apply left or Undo passes through; or, where the outcome of Apply
 // was lost, one that Apply may have stopped in.
 func (s *Setting[S]) ours(a Applied, before, left, now S) bool {
-	return same(now, left) || s.between(left, now, before) || len(a.Result.Left) == 0 && s.between(before, now, left)
+	return s.same(now, left) || s.between(left, now, before) || len(a.Result.Left) == 0 && s.between(before, now, left)
+}
+
+func (s *Setting[S]) same(a, b S) bool { return same(s.meaning(a), s.meaning(b)) }
+
+func (s *Setting[S]) compare(was, is S) []Difference { return compare(s.meaning(was), s.meaning(is)) }
+
+func (s *Setting[S]) meaning(state S) S { //nolint:ireturn // S is a concrete state
+	if s.Meaning != nil {
+		return s.Meaning(state)
+	}
+	return state
 }
 
 func (s *Setting[S]) between(from, now, to S) bool {

@@ -443,6 +443,49 @@ func TestErrorsOfPlan(t *testing.T) {
 	}
 }
 
+// What differs between two readings of one thing is neither a move nor drift, and undo restores what was read first.
+func TestStatesAreComparedByTheirMeaning(t *testing.T) {
+	t.Parallel()
+	h := newHouse()
+	s := h.lock()
+	s.Meaning = func(d door) door { // the owner's name is written as anybody likes
+		d.Tags = maps.Clone(d.Tags)
+		if d.Tags["owner"] != "" {
+			d.Tags["owner"] = "somebody"
+		}
+		return d
+	}
+	rename := func(name string) {
+		d := h.doors["front"]
+		d.Tags = maps.Clone(d.Tags)
+		d.Tags["owner"] = name
+		h.doors["front"] = d
+	}
+	c := journaled(t, plan(t, s))
+	rename("ANN")
+	result, err := s.Apply(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := action.Applied{Change: c, Result: journaled(t, result)}
+	rename("Ann")
+	if err := s.Verify(t.Context(), done); err != nil {
+		t.Error(err)
+	}
+	if drift, err := s.Drift(t.Context(), done); err != nil || len(drift) > 0 {
+		t.Errorf("got drift %v, %v", drift, err)
+	}
+	if _, err := s.Undo(t.Context(), done, false); err != nil {
+		t.Error(err)
+	}
+	if got := h.doors["front"]; got.Locked || got.Tags["owner"] != "ann" {
+		t.Errorf("undo left %+v", got)
+	}
+	if err := s.Restored(t.Context(), done); err != nil {
+		t.Error(err)
+	}
+}
+
 // A plan that was tampered with or cut is an error, never a write.
 func TestBrokenPlans(t *testing.T) {
 	t.Parallel()

@@ -39,15 +39,9 @@ type blockPublic struct {
 func blockPublicAccess(c *Cloud) *blockPublic {
 	b := &blockPublic{placed: placed[publicAccess]{cloud: c}, among: newCensus(c.countBuckets)}
 	b.Setting = action.Setting[publicAccess]{
-		About: blockSpec(),
-		Target: func(in action.Input) entity.Entity {
-			name := in.Params.String("bucket")
-			return entity.Entity{
-				Kind: entity.Bucket, ID: name, Part: entity.Target, Provider: "aws", Account: c.here(in.Place).Account,
-				ARN: "arn:" + c.self.Partition + ":s3:::" + name,
-			}
-		},
-		Read: b.read,
+		About:  blockSpec(),
+		Target: c.bucketTarget,
+		Read:   b.read,
 		Want: func(action.Input, publicAccess) (publicAccess, error) {
 			return publicAccess{
 				Configured: true, BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true,
@@ -63,6 +57,15 @@ func blockPublicAccess(c *Cloud) *blockPublic {
 		Facts: b.facts,
 	}
 	return b
+}
+
+// bucketTarget is the bucket that the parameters name.
+func (c *Cloud) bucketTarget(in action.Input) entity.Entity {
+	name := in.Params.String("bucket")
+	return entity.Entity{
+		Kind: entity.Bucket, ID: name, Part: entity.Target, Provider: "aws", Account: c.here(in.Place).Account,
+		ARN: "arn:" + c.self.Partition + ":s3:::" + name,
+	}
 }
 
 // String says in words how much is blocked.
@@ -89,9 +92,7 @@ func blockSpec() action.Spec {
 			"The bucket must belong to the account that the finding names. Undo sets the four settings as they were, or " +
 			"removes the block where the bucket had none.",
 		Effect: action.Contain,
-		Params: []action.Param{{
-			Name: "bucket", Type: action.String, Required: true, Entity: entity.Bucket, Doc: "name of the bucket",
-		}},
+		Params: []action.Param{bucketParam()},
 		Permissions: []action.Permission{
 			{Name: "s3:ListBucket", Resource: allBuckets, Phase: action.PlanPhase}, // HeadBucket
 			{Name: "s3:GetBucketPublicAccessBlock", Resource: allBuckets, Phase: action.PlanPhase},
@@ -101,6 +102,10 @@ func blockSpec() action.Spec {
 			{Name: "s3:PutBucketPublicAccessBlock", Resource: allBuckets, Phase: action.UndoPhase},
 		},
 	}
+}
+
+func bucketParam() action.Param {
+	return action.Param{Name: "bucket", Type: action.String, Required: true, Entity: entity.Bucket, Doc: "name of the bucket"}
 }
 
 // bucket is a client in the region of a bucket, with the account that must own it.
@@ -210,21 +215,33 @@ func (b *blockPublic) facts(ctx context.Context, in action.Input, _ publicAccess
 	if err != nil {
 		return err
 	}
-	got, err := at.api.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: at.name, ExpectedBucketOwner: at.owner})
-	if err != nil && !coded(err, "NoSuchTagSet") {
-		return fmt.Errorf("read tags of bucket %s: %w", *at.name, classify(err))
-	}
-	if err == nil && len(got.TagSet) > 0 {
-		c.Tags = make(map[string]string, len(got.TagSet))
-		for _, tag := range got.TagSet {
-			c.Tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
-		}
+	if c.Tags, err = at.tags(ctx); err != nil {
+		return err
 	}
 	c.Impact = []string{
 		"who reads the bucket without credentials, such as visitors of a website in it, can't any more",
 		"where its policy is public, principals of other accounts lose access too",
 	}
 	return nil
+}
+
+// tags reads the bucket's tags.
+func (b bucket) tags(ctx context.Context) (map[string]string, error) {
+	got, err := b.api.GetBucketTagging(ctx, &s3.GetBucketTaggingInput{Bucket: b.name, ExpectedBucketOwner: b.owner})
+	if coded(err, "NoSuchTagSet") {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read tags of bucket %s: %w", *b.name, classify(err))
+	}
+	if len(got.TagSet) == 0 {
+		return nil, nil
+	}
+	tags := make(map[string]string, len(got.TagSet))
+	for _, tag := range got.TagSet {
+		tags[aws.ToString(tag.Key)] = aws.ToString(tag.Value)
+	}
+	return tags, nil
 }
 
 // Population counts the account's buckets in a region.

@@ -199,6 +199,14 @@ func TestEveryActionIsListedOnce(t *testing.T) {
 		"aws.ec2.unshare_image", "aws.ebs.unshare_snapshot", "aws.ebs.block_public_snapshots", "aws.ebs.encrypt_by_default",
 		"aws.autoscaling.suspend_processes", "aws.vpc.block_ip", "aws.vpc.lock_default_security_group", "aws.vpc.enable_flow_logs",
 		"aws.waf.block_ip", "aws.networkfirewall.block_ip", "aws.dns.block_domain",
+		"aws.iam.deny_role", "aws.iam.tighten_trust", "aws.iam.set_boundary", "aws.iam.detach_policy", "aws.iam.delete_inline_policy",
+		"aws.iam.delete_login_profile", "aws.iam.delete_access_key", "aws.iam.disable_service_credential",
+		"aws.iam.deactivate_mfa_device", "aws.iam.quarantine_group", "aws.iam.set_password_policy",
+		"aws.sso.revoke_assignment", "aws.organizations.quarantine_account",
+		"aws.s3.block_account_public_access", "aws.s3.deny_principal", "aws.s3.remove_public_statements", "aws.s3.require_tls",
+		"aws.s3.make_acl_private", "aws.s3.enable_versioning", "aws.s3.enable_encryption", "aws.s3.enable_logging", "aws.s3.hold_objects",
+		"aws.kms.cancel_key_deletion", "aws.kms.disable_key", "aws.kms.enable_rotation", "aws.kms.remove_foreign_statements",
+		"aws.secretsmanager.rotate_secret", "aws.secretsmanager.delete_resource_policy",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
