@@ -45,7 +45,9 @@ func quarantineByGroup(c *Cloud) *among[groupMembership] {
 		},
 		Target: func(in action.Input) entity.Entity { return c.global(entity.User, in.Params.String("user"), in.Place) },
 		Read:   c.readMembership,
-		Want:   func(action.Input, groupMembership) (groupMembership, error) { return groupMembership{Member: true}, nil },
+		Want: func(action.Input, groupMembership) (groupMembership, error) {
+			return groupMembership{Member: true}, nil
+		},
 		Write: func(ctx context.Context, in action.Input, _, to groupMembership) (groupMembership, error) {
 			api, err := c.identity(in.Place)
 			if err != nil {

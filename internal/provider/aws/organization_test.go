@@ -146,7 +146,7 @@ func TestAccountsFollowTheOrganisation(t *testing.T) {
 	if err := stop("999988887777"); !fault.Is(err, fault.Denied) || !strings.Contains(err.Error(), "not in the organisation") {
 		t.Errorf("elsewhere: got %v", err)
 	}
-	if want := []string{awstest.Home, names["deep"], names["prod"], names["tagged"]}; !slices.Equal(sorted(cloud.Scope()[1:]), sorted(want[1:])) || cloud.Scope()[0] != want[0] {
+	if want := []string{awstest.Home, names["deep"], names["prod"], names["tagged"]}; !slices.Equal(inOrder(cloud.Scope()[1:]), inOrder(want[1:])) || cloud.Scope()[0] != want[0] {
 		t.Errorf("scope: got %v, want %v", cloud.Scope(), want)
 	}
 	// An account that leaves its unit is out at once after the next look, its sessions too.
@@ -157,7 +157,7 @@ func TestAccountsFollowTheOrganisation(t *testing.T) {
 	}
 }
 
-func sorted(list []string) []string { return slices.Sorted(slices.Values(list)) }
+func inOrder(list []string) []string { return slices.Sorted(slices.Values(list)) }
 
 func TestEveryPageOfAccountsIsRead(t *testing.T) {
 	o := newOrg(t)
@@ -169,7 +169,7 @@ func TestEveryPageOfAccountsIsRead(t *testing.T) {
 	_, organization := o.follow(aws.OrganizationConfig{Include: aws.AccountFilter{OUs: []string{unit}}}, new(bytes.Buffer))
 	found := must[*aws.Accounts](t)(organization.Refresh(t.Context()))
 	got := slices.DeleteFunc(found.In(), func(id string) bool { return id == awstest.Home })
-	if diff := cmp.Diff(sorted(want), got); diff != "" {
+	if diff := cmp.Diff(inOrder(want), got); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
 	for _, a := range found.All {
