@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"slices"
 
 	"github.com/riposte-sec/riposte/internal/action"
 )
@@ -19,7 +20,7 @@ func (c *Cloud) Actions() []action.Action {
 		importFindings(c),
 		archiveFinding(c),
 		publishMessage(c),
-	}, ec2Actions(c)...)
+	}, slices.Concat(ec2Actions(c), dataActions(c))...)
 }
 
 // placed is a setting at a place that is always complete, so that guardrails and the journal know it.
