@@ -102,8 +102,12 @@ func stopTask(c *Cloud) *final[taskRuns] {
 			}
 			return to, nil
 		},
-		Calls:   func(in action.Input, _, _ taskRuns) []string { return []string{"ecs:StopTask " + in.Params.String("task")} },
-		Summary: func(in action.Input, _, _ taskRuns) string { return "ECS task " + in.Params.String("task") + " is stopped for good" },
+		Calls: func(in action.Input, _, _ taskRuns) []string {
+			return []string{"ecs:StopTask " + in.Params.String("task")}
+		},
+		Summary: func(in action.Input, _, _ taskRuns) string {
+			return "ECS task " + in.Params.String("task") + " is stopped for good"
+		},
 		Facts: func(_ context.Context, _ action.Input, now taskRuns, c *action.Change) error {
 			c.Tags = ecsTags(now.task.Tags)
 			c.Impact = []string{"what is in its memory and on its own disk is lost"}

@@ -27,6 +27,7 @@ func TestRestrictEndpoint(t *testing.T) {
 			providertest.Contract(t, providertest.Case{
 				Action: l.action(t, "aws.eks.restrict_endpoint"), Input: l.input(params), Missing: &missing, Door: l.door, State: f.state,
 				Change: f.change(func() {
+					f.progress() // nobody changes it while it is changed
 					more++
 					network := f.cluster["resourcesVpcConfig"].(object)
 					network["endpointPublicAccess"], network["publicAccessCidrs"] = true, []any{"198.51.100." + strings.Repeat("1", more) + "/32"}
@@ -166,7 +167,7 @@ const tillPath = "/api/v1/namespaces/pay/pods/till-1"
 
 func TestQuarantinePod(t *testing.T) {
 	for name, params := range map[string]action.Params{
-		"alone":          {"cluster": "shop", "pod": "pay/till-1", "cordon": false, "partial": false},
+		"alone":         {"cluster": "shop", "pod": "pay/till-1", "cordon": false, "partial": false},
 		"with its node": {"cluster": "shop", "pod": "pay/till-1", "cordon": true, "partial": false},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -57,7 +57,9 @@ func cordonNode(c *Cloud) *placed[cordon] {
 		Calls: func(in action.Input, _, _ cordon) []string {
 			return []string{"kubernetes:patch nodes " + in.Params.String("node") + ", unschedulable"}
 		},
-		Summary: func(in action.Input, _, _ cordon) string { return "Node " + in.Params.String("node") + " takes no new pods" },
+		Summary: func(in action.Input, _, _ cordon) string {
+			return "Node " + in.Params.String("node") + " takes no new pods"
+		},
 		Facts: func(_ context.Context, in action.Input, now cordon, change *action.Change) error {
 			c.inContext(in, change)
 			change.Tags = now.node.Metadata.Labels
@@ -134,7 +136,9 @@ func deletePod(c *Cloud) *podDeletion {
 		Calls: func(in action.Input, from, _ podLife) []string {
 			return []string{"kubernetes:delete pods " + in.Params.String("pod") + ", UID " + from.UID}
 		},
-		Summary: func(in action.Input, _, _ podLife) string { return "Pod " + in.Params.String("pod") + " is deleted for good" },
+		Summary: func(in action.Input, _, _ podLife) string {
+			return "Pod " + in.Params.String("pod") + " is deleted for good"
+		},
 		Facts: func(_ context.Context, in action.Input, now podLife, change *action.Change) error {
 			c.inContext(in, change)
 			change.Tags = now.pod.Metadata.Labels

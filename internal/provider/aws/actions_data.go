@@ -96,7 +96,9 @@ func (n naming) arn(c *Cloud, at action.Place, name string) string {
 }
 
 // all is the pattern of the ARNs of all of them, for permissions.
-func (n naming) all() string { return "arn:{partition}:" + n.service + ":{region}:{account}:" + n.prefix + "*" }
+func (n naming) all() string {
+	return "arn:{partition}:" + n.service + ":{region}:{account}:" + n.prefix + "*"
+}
 
 // takes is the parameter that names one.
 func (n naming) takes() action.Param {
@@ -109,7 +111,9 @@ func service[C, O any](c *Cloud, at action.Place, build func(aws.Config, ...func
 }
 
 // setting is an action by one resource's state.
-func setting[S any](c *Cloud, s action.Setting[S]) *placed[S] { return &placed[S]{Setting: s, cloud: c} }
+func setting[S any](c *Cloud, s action.Setting[S]) *placed[S] {
+	return &placed[S]{Setting: s, cloud: c}
+}
 
 // errUnderway says that an earlier change of a resource goes on, whoever made it.
 var errUnderway = errors.New("is being changed")
@@ -162,7 +166,9 @@ func (f *final[S]) Apply(ctx context.Context, c action.Change) (action.Result, e
 }
 
 // Verify reads that it is gone.
-func (f *final[S]) Verify(ctx context.Context, a action.Applied) error { return f.setting.Verify(ctx, a) }
+func (f *final[S]) Verify(ctx context.Context, a action.Applied) error {
+	return f.setting.Verify(ctx, a)
+}
 
 // counting is an action of which an account has a number of targets, for limits in percent.
 type counting[S any] struct {

@@ -58,7 +58,9 @@ func (c *Client) Pod(ctx context.Context, namespace, name string) (Pod, error) {
 	return found, c.do(ctx, http.MethodGet, podPath(namespace, name), "", nil, &found)
 }
 
-func podPath(namespace, name string) string { return path("api", "v1", "namespaces", namespace, "pods", name) }
+func podPath(namespace, name string) string {
+	return path("api", "v1", "namespaces", namespace, "pods", name)
+}
 
 // Label sets a label of the pod with that UID, or takes it away where the value is empty. A pod that took the other's
 // name meanwhile is left alone.
