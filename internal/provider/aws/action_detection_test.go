@@ -259,12 +259,17 @@ func TestRestoreSelectors(t *testing.T) {
 				Change: func(t *testing.T) {
 					t.Helper()
 					more += "x"
-					must[*cloudtrail.PutEventSelectorsOutput](t)(api.PutEventSelectors(t.Context(), &cloudtrail.PutEventSelectorsInput{
-						TrailName: sdk.String("main"), EventSelectors: []types.EventSelector{{
+					other := &cloudtrail.PutEventSelectorsInput{TrailName: sdk.String("main")}
+					if put.EventSelectors != nil {
+						other.EventSelectors = []types.EventSelector{{
 							ReadWriteType: types.ReadWriteTypeReadOnly, IncludeManagementEvents: sdk.Bool(true),
-							ExcludeManagementEventSources: []string{more + ".amazonaws.com"}, DataResources: []types.DataResource{},
-						}},
-					}))
+							ExcludeManagementEventSources: []string{more + ".amazonaws.com"},
+						}}
+					} else {
+						source := types.AdvancedFieldSelector{Field: sdk.String("eventSource"), NotEquals: []string{more + ".amazonaws.com"}}
+						other.AdvancedEventSelectors = []types.AdvancedEventSelector{{Name: sdk.String("some"), FieldSelectors: category("Management", source)}}
+					}
+					must[*cloudtrail.PutEventSelectorsOutput](t)(api.PutEventSelectors(t.Context(), other))
 				},
 			})
 		})

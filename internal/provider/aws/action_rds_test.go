@@ -137,7 +137,9 @@ func TestSnapshotDatabase(t *testing.T) {
 		t.Helper()
 		got := must[*rds.DescribeDBSnapshotsOutput](t)(api.DescribeDBSnapshots(t.Context(), &rds.DescribeDBSnapshotsInput{}))
 		for _, each := range got.DBSnapshots {
-			all = append(all, *each.DBSnapshotIdentifier)
+			if *each.SnapshotType == "manual" {
+				all = append(all, *each.DBSnapshotIdentifier)
+			}
 			for _, tag := range each.TagList {
 				if *tag.Key == "riposte:evidence" && *tag.Value == "held" {
 					held++

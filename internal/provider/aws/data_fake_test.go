@@ -22,7 +22,7 @@ import (
 type object = map[string]any
 
 // lacking stands in front of the emulator and speaks what it lacks: of EKS clusters, their endpoints and access entries;
-// of Security Hub whether it is on, with its tags; of SES the account; of Session Manager sessions. The rest goes on.
+// of Security Hub whether it is on, with its tags; of SES the account; of Session Manager sessions; of ECS a task. The rest goes on.
 type lacking struct {
 	URL string
 
@@ -35,6 +35,7 @@ type lacking struct {
 	hub      map[string]string // tags of Security Hub; nil where it is off
 	sends    bool
 	sessions map[string]string // state by id: Active, History
+	task     string            // status of the one task that ECS has
 }
 
 func newLacking(t *testing.T) *lacking {
@@ -42,7 +43,7 @@ func newLacking(t *testing.T) *lacking {
 	emulator := must[*url.URL](t)(url.Parse(awstest.Emulator(t)))
 	f := &lacking{
 		entries: map[string]object{}, policies: map[string][]object{}, sends: true,
-		sessions: map[string]string{"eve-0123456789abcdef0": "Active", "bob-0123456789abcdef1": "History"},
+		task: "RUNNING", sessions: map[string]string{"eve-0123456789abcdef0": "Active", "bob-0123456789abcdef1": "History"},
 		cluster: object{
 			"name": "shop", "arn": "arn:aws:eks:" + awstest.Region + ":" + awstest.Home + ":cluster/shop", "status": "ACTIVE",
 			"endpoint": "https://127.0.0.1:1", "tags": object{"env": "prod"}, "accessConfig": object{"authenticationMode": "API_AND_CONFIG_MAP"},
@@ -197,7 +198,26 @@ func (f *lacking) others(apis *http.ServeMux, onward http.Handler) {
 		}
 		return http.StatusOK, object{"Sessions": found}
 	})
+	task := f.serve(func(r *http.Request, body object) (int, any) {
+		const id = "0123456789abcdef0123456789abcdef"
+		if body["task"] == id {
+			f.task = "STOPPED"
+		}
+		asked, _ := body["tasks"].([]any)
+		found := object{
+			"taskArn": "arn:aws:ecs:eu-central-1:" + awstest.Home + ":task/kitchen/" + id, "lastStatus": f.task, "group": "service:oven",
+			"tags": []object{{"key": "owner", "value": "shop"}},
+		}
+		if len(asked) == 1 && asked[0] == id {
+			return http.StatusOK, object{"tasks": []object{found}}
+		}
+		return http.StatusOK, object{"tasks": []object{}, "failures": []object{{"reason": "MISSING"}}}
+	})
 	apis.HandleFunc("POST /{$}", func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "Task") || strings.HasSuffix(r.Header.Get("X-Amz-Target"), "Tasks") {
+			task(w, r)
+			return
+		}
 		if target := r.Header.Get("X-Amz-Target"); strings.HasSuffix(target, "Session") || strings.HasSuffix(target, "Sessions") {
 			session(w, r)
 			return
@@ -215,7 +235,7 @@ func (f *lacking) state(t *testing.T) string {
 	f.progress()
 	return dump(t, object{
 		"network": f.cluster["resourcesVpcConfig"], "entries": f.entries, "policies": f.policies, "hub": f.hub != nil, "sends": f.sends,
-		"sessions": f.sessions,
+		"sessions": f.sessions, "task": f.task,
 	})
 }
 
