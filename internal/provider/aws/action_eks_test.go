@@ -319,11 +319,11 @@ func TestDeletePod(t *testing.T) {
 	}
 }
 
-// Without rights in the cluster the error says what to do.
-func TestClusterRefuses(t *testing.T) {
+// A cluster whose authority can't be read is not asked at all.
+func TestClusterWithoutAuthorityIsRefused(t *testing.T) {
 	f := newLacking(t)
 	newAPIServer(t, f)
 	l := labAt(t, f.URL, awstest.Home)
-	f.cluster["name"], f.cluster["certificateAuthority"] = "shop", object{"data": "bm8="}
+	f.cluster["certificateAuthority"] = object{"data": "bm8="}
 	l.refuses(t, "aws.eks.cordon_node", action.Params{"cluster": "shop", "node": "node-1.internal"}, fault.Invalid)
 }

@@ -193,6 +193,9 @@ func TestEveryActionIsListedOnce(t *testing.T) {
 		"aws.guardduty.archive_finding", "aws.sns.publish",
 		"aws.ec2.describe_instance", "aws.ec2.isolate_instance", "aws.ec2.snapshot_volumes", "aws.ec2.stop_instance",
 		"aws.ec2.detach_instance_profile", "aws.ec2.revoke_ingress",
+		"aws.rds.unshare_snapshot", "aws.rds.make_private", "aws.lambda.freeze_function", "aws.lambda.remove_public_permissions",
+		"aws.guardduty.restore_detector", "aws.securityhub.enable_hub", "aws.eks.restrict_endpoint", "aws.eks.remove_access_entry",
+		"aws.eks.quarantine_pod",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)
