@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/apigateway"
@@ -46,7 +47,7 @@ func disableAPIKey(c *Cloud) *placed[apiKey] {
 			id := in.Params.String("key_id")
 			_, err = api.UpdateApiKey(ctx, &apigateway.UpdateApiKeyInput{
 				ApiKey: aws.String(id), PatchOperations: []types.PatchOperation{{
-					Op: types.OpReplace, Path: aws.String("/enabled"), Value: aws.String(fmt.Sprint(to.Enabled)),
+					Op: types.OpReplace, Path: aws.String("/enabled"), Value: aws.String(strconv.FormatBool(to.Enabled)),
 				}},
 			})
 			if err != nil {

@@ -90,7 +90,7 @@ func enableValidation(c *Cloud) *placed[validation] {
 			return []string{"cloudtrail:UpdateTrail " + in.Params.String("trail") + ", EnableLogFileValidation=true"}
 		},
 		Summary: func(in action.Input, _, _ validation) string {
-			return fmt.Sprintf("CloudTrail signs the files of trail %s", in.Params.String("trail"))
+			return "CloudTrail signs the files of trail " + in.Params.String("trail")
 		},
 		Facts: func(ctx context.Context, in action.Input, _ validation, change *action.Change) error {
 			change.Impact = []string{"files of the time while it was off can't be validated", "digest files are written into the trail's bucket"}

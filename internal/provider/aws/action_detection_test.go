@@ -1,6 +1,7 @@
 package aws_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -103,13 +104,10 @@ func TestSuppressFinding(t *testing.T) {
 		"criteria": map[string]any{"resource.instanceDetails.instanceId": []any{"i-0123456789abcdef0"}},
 	}
 	filter := sdk.String(l.plan(t, name, params).Outputs["filter"].(string))
-	gone := action.Params{}
-	for key, value := range params {
-		gone[key] = value
-	}
+	gone := maps.Clone(params)
 	gone["detector_id"] = "0123"
 	missing := l.input(gone)
-	make := func(description string) {
+	write := func(description string) {
 		_, err := api.GetFilter(t.Context(), &guardduty.GetFilterInput{DetectorId: sdk.String(detector), FilterName: filter})
 		criteria := &guardtypes.FindingCriteria{Criterion: map[string]guardtypes.Condition{"severity": {GreaterThan: sdk.Int64(3), Equals: []string{description}}}}
 		if err != nil {
@@ -133,7 +131,7 @@ func TestSuppressFinding(t *testing.T) {
 			}
 			return dump(t, object{"action": got.Action, "description": got.Description, "criteria": got.FindingCriteria})
 		},
-		Change: func(t *testing.T) { t.Helper(); more += "x"; make(more) },
+		Change: func(t *testing.T) { t.Helper(); more += "x"; write(more) },
 	})
 	change := l.plan(t, name, params)
 	for _, says := range []string{"owner: ada_ _x_", "until: 2026-12-31", "incident: INC-1"} {
@@ -144,10 +142,7 @@ func TestSuppressFinding(t *testing.T) {
 	for key, bad := range map[string]any{
 		"finding_type": "*", "until": "some day", "criteria": map[string]any{}, "detector_id": "../x",
 	} {
-		given := action.Params{}
-		for k, v := range params {
-			given[k] = v
-		}
+		given := maps.Clone(params)
 		given[key] = bad
 		l.refuses(t, name, given, fault.Invalid)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -265,7 +266,7 @@ func (s *serviceScale) Verify(ctx context.Context, a action.Applied) error {
 	}
 	if now.service.RunningCount > 0 {
 		return &action.NotHeld{Action: a.Change.Action, Target: a.Change.Target.ID, Differences: []action.Difference{
-			{Path: "running", Was: "0", Is: fmt.Sprint(now.service.RunningCount)},
+			{Path: "running", Was: "0", Is: strconv.Itoa(int(now.service.RunningCount))},
 		}}
 	}
 	return nil

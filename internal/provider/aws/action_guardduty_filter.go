@@ -233,11 +233,8 @@ func filteringOf(got *guardduty.GetFilterOutput) (filtering, error) {
 	}
 	other := map[string]types.Condition{}
 	for field, condition := range got.FindingCriteria.Criterion {
-		if values := slices.Concat(condition.Equals, condition.Eq); len(values) > 0 {
-			slices.Sort(values)
-			state.Criteria[field] = slices.Compact(values)
-			condition.Equals, condition.Eq = nil, nil
-		}
+		values := slices.Clone(condition.Equals)
+		condition.Equals = nil
 		text, err := json.Marshal(condition)
 		if err != nil {
 			return filtering{}, fmt.Errorf("encode criteria: %w", err)
@@ -247,6 +244,11 @@ func filteringOf(got *guardduty.GetFilterOutput) (filtering, error) {
 			return filtering{}, fmt.Errorf("read criteria: %w", err)
 		}
 		maps.DeleteFunc(rest, func(_ string, v any) bool { return v == nil })
+		if len(values) > 0 {
+			slices.Sort(values)
+			state.Criteria[field] = values
+			delete(rest, "Eq") // the same values under the older name
+		}
 		if len(rest) > 0 {
 			other[field] = condition
 		}

@@ -238,7 +238,7 @@ func (c *Cloud) writeInvokers(ctx context.Context, in action.Input, from, to inv
 }
 
 // permission is the call that makes a statement.
-func (i invoker) permission(f function) *lambda.AddPermissionInput {
+func (i *invoker) permission(f function) *lambda.AddPermissionInput {
 	optional := func(text string) *string {
 		if text == "" {
 			return nil

@@ -3,6 +3,7 @@ package aws_test
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -151,7 +152,7 @@ func TestSnapshotDatabase(t *testing.T) {
 	providertest.Contract(t, providertest.Case{
 		Action: l.action(t, "aws.rds.snapshot_database"), Input: l.input(action.Params{"database": "orders"}), Missing: &missing, Door: l.door,
 		// Evidence outlives undo: what is compared is what is held.
-		State: func(t *testing.T) string { t.Helper(); _, held := snapshots(t); return fmt.Sprint(held) },
+		State: func(t *testing.T) string { t.Helper(); _, held := snapshots(t); return strconv.Itoa(held) },
 		// It is held or not: who changes it makes the plan's change, or undoes it.
 	})
 	if all, held := snapshots(t); len(all) != 1 || held != 0 || !strings.HasPrefix(all[0], "riposte-") {

@@ -2,6 +2,7 @@ package aws_test
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -53,7 +54,7 @@ func TestScaleServiceToZero(t *testing.T) {
 				got := must[*ecs.DescribeServicesOutput](t)(api.DescribeServices(t.Context(), &ecs.DescribeServicesInput{
 					Cluster: sdk.String("kitchen"), Services: []string{"oven"},
 				}))
-				return fmt.Sprint(got.Services[0].DesiredCount)
+				return strconv.Itoa(int(got.Services[0].DesiredCount))
 			},
 			Change: func(t *testing.T) {
 				t.Helper()
