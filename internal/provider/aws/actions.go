@@ -20,7 +20,7 @@ func (c *Cloud) Actions() []action.Action {
 		importFindings(c),
 		archiveFinding(c),
 		publishMessage(c),
-	}, slices.Concat(ec2Actions(c), bridgeActions(c), networkActions(c), identityActions(c))...)
+	}, slices.Concat(ec2Actions(c), bridgeActions(c), networkActions(c), identityActions(c), dataActions(c))...)
 }
 
 // placed is a setting at a place that is always complete, so that guardrails and the journal know it.

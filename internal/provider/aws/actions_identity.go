@@ -50,26 +50,3 @@ type among[S any] struct {
 func (a *among[S]) Population(ctx context.Context, at action.Place) (int, error) {
 	return a.census.of(ctx, a.cloud.here(at))
 }
-
-// final is a setting that can't be taken back: it is no action.Undoer.
-type final[S any] struct {
-	setting placed[S]
-}
-
-// Spec describes the action.
-func (f *final[S]) Spec() action.Spec { return f.setting.Spec() }
-
-// Plan reads what is and says what Apply would do for good.
-func (f *final[S]) Plan(ctx context.Context, in action.Input) (action.Change, error) {
-	return f.setting.Plan(ctx, in)
-}
-
-// Apply makes the change, if what is there is what Plan saw.
-func (f *final[S]) Apply(ctx context.Context, c action.Change) (action.Result, error) {
-	return f.setting.Apply(ctx, c)
-}
-
-// Verify reads the state back.
-func (f *final[S]) Verify(ctx context.Context, a action.Applied) error {
-	return f.setting.Verify(ctx, a)
-}

@@ -207,6 +207,9 @@ func TestEveryActionIsListedOnce(t *testing.T) {
 		"aws.s3.make_acl_private", "aws.s3.enable_versioning", "aws.s3.enable_encryption", "aws.s3.enable_logging", "aws.s3.hold_objects",
 		"aws.kms.cancel_key_deletion", "aws.kms.disable_key", "aws.kms.enable_rotation", "aws.kms.remove_foreign_statements",
 		"aws.secretsmanager.rotate_secret", "aws.secretsmanager.delete_resource_policy",
+		"aws.rds.unshare_snapshot", "aws.rds.make_private", "aws.lambda.freeze_function", "aws.lambda.remove_public_permissions",
+		"aws.guardduty.restore_detector", "aws.securityhub.enable_hub", "aws.eks.restrict_endpoint", "aws.eks.remove_access_entry",
+		"aws.eks.quarantine_pod",
 	} {
 		if !seen[name] {
 			t.Errorf("%s is missing", name)

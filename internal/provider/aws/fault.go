@@ -35,6 +35,8 @@ var (
 	busy = []string{ //nolint:gochecknoglobals // a constant list
 		"IncorrectState", "ConcurrentModification", "ConcurrentModificationException", "DependencyViolation", "ConflictException",
 		"OperationAborted", "EntityTemporarilyUnmodifiable", "IncorrectInstanceState", "ResourceInUse",
+		"ResourceInUseException", "ResourceConflictException", "InvalidDBInstanceState", "InvalidDBInstanceStateFault", "InvalidDBClusterStateFault",
+		"InvalidDBSnapshotState", "InvalidDBClusterSnapshotStateFault", "InvalidClusterState", "ContinuousBackupsUnavailableException",
 	}
 )
 
@@ -69,7 +71,8 @@ func classify(err error) error {
 
 func kindOf(code string) (fault.Kind, bool) {
 	switch {
-	case slices.Contains(missing, code), strings.HasSuffix(code, ".NotFound"):
+	case slices.Contains(missing, code), strings.HasSuffix(code, "NotFound"), strings.HasSuffix(code, "NotFoundFault"),
+		strings.HasSuffix(code, "NotFoundException"), strings.HasPrefix(code, "NoSuch"):
 		return fault.NotFound, true
 	case slices.Contains(refused, code):
 		return fault.Denied, true
