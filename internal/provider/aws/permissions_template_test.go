@@ -14,7 +14,7 @@ import (
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
-	"github.com/zclconf/go-cty/cty/function"
+	ctyfunction "github.com/zclconf/go-cty/cty/function"
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 	"go.yaml.in/yaml/v3"
 
@@ -125,7 +125,7 @@ func TestTerraformIsTerraform(t *testing.T) {
 		name := "riposte_" + string(part)
 		variables := map[string]cty.Value{}
 		context := &hcl.EvalContext{
-			Functions: map[string]function.Function{"jsonencode": stdlib.JSONEncodeFunc},
+			Functions: map[string]ctyfunction.Function{"jsonencode": stdlib.JSONEncodeFunc},
 			Variables: map[string]cty.Value{
 				"local": cty.ObjectVal(map[string]cty.Value{name + "_account": cty.StringVal("111122223333"), name + "_partition": cty.StringVal("aws-cn")}),
 			},
