@@ -36,18 +36,16 @@ func offline(c Config) []action.Action {
 }
 
 // Playbooks reads playbooks with the tests beside them: those at paths, or else those in force. What can't be read
-// is in the second error; the first is of paths that aren't there.
-func Playbooks(c Config, paths []string) (read *playcase.Content, mistakes error, err error) { //nolint:revive,staticcheck // the last one is of the call
+// is among the content's mistakes; the error is of paths that aren't there.
+func Playbooks(c Config, paths []string) (*playcase.Content, error) {
 	files, err := playbookFiles(paths)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	read = &playcase.Content{Actions: offline(c), Detect: detector(c), File: caseFile}
-	suites, mistakes := suites(c.Content, paths)
-	if len(paths) > 0 && len(files)+len(suites) == 0 {
-		return read, mistakes, nil
+	read := &playcase.Content{Actions: offline(c), Detect: detector(c), File: caseFile}
+	if read.Suites, read.Mistakes = suites(c.Content, paths); len(paths) > 0 && len(files)+len(read.Suites) == 0 {
+		return read, nil
 	}
-	read.Suites = suites
 	set := c.Content
 	if len(paths) > 0 {
 		set.Playbooks = slices.DeleteFunc(slices.Clone(set.Playbooks), func(p string) bool { return slices.Contains(files, filepath.Clean(p)) })
@@ -55,10 +53,11 @@ func Playbooks(c Config, paths []string) (read *playcase.Content, mistakes error
 	}
 	books, _, err := loadPlaybooks(set, &disabled{met: map[string]bool{}})
 	if err != nil {
-		return read, errors.Join(mistakes, err), nil
+		read.Mistakes = errors.Join(read.Mistakes, err)
+		return read, nil
 	}
 	specs := specsOf(read.Actions)
-	errs := []error{mistakes}
+	errs := []error{read.Mistakes}
 	for _, book := range books {
 		read.Library = append(read.Library, book.Playbook)
 		if len(paths) > 0 && (book.shipped || !slices.Contains(files, filepath.Clean(book.File))) {
@@ -70,7 +69,8 @@ func Playbooks(c Config, paths []string) (read *playcase.Content, mistakes error
 		}
 		read.Playbooks = append(read.Playbooks, book.Playbook)
 	}
-	return read, errors.Join(errs...), nil
+	read.Mistakes = errors.Join(errs...)
+	return read, nil
 }
 
 // playbookFiles lists the playbooks at paths. A path may be that of a playbook's tests.

@@ -97,7 +97,7 @@ func (r *root) tests(ctx context.Context, paths []string, fast bool) (*tested, e
 	if err != nil {
 		return nil, err
 	}
-	books, mistakes, err := app.Playbooks(settings, paths)
+	books, err := app.Playbooks(settings, paths)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (r *root) tests(ctx context.Context, paths []string, fast bool) (*tested, e
 		}
 	}
 	books.Fast = fast
-	t.playbooks(books.Test(ctx), mistakes)
+	t.playbooks(books.Test(ctx))
 	slices.SortStableFunc(t.Results, func(a, b outcome) int {
 		switch {
 		case a.Passed == b.Passed:
@@ -159,7 +159,7 @@ func (t *tested) rules(settings app.Config, paths []string) error {
 }
 
 // playbooks adds what came of the tests of playbooks.
-func (t *tested) playbooks(did playcase.Report, mistakes error) {
+func (t *tested) playbooks(did playcase.Report) {
 	as := func(one playcase.Result) rulecase.Result {
 		return rulecase.Result{File: one.File, Line: one.Line, Case: one.Case, Rule: one.Playbook, Problem: one.Problem}
 	}
@@ -169,7 +169,7 @@ func (t *tested) playbooks(did playcase.Report, mistakes error) {
 	for _, one := range did.Untested {
 		t.Untested = append(t.Untested, as(one))
 	}
-	t.Mistakes = append(t.Mistakes, rulecase.Mistakes(errors.Join(append(did.Mistakes, mistakes)...))...)
+	t.Mistakes = append(t.Mistakes, rulecase.Mistakes(errors.Join(did.Mistakes...))...)
 }
 
 // tested writes a report for people: what failed first, the sum last.

@@ -35,6 +35,8 @@ type Content struct {
 	Detect func(raw [][]byte) ([]finding.Finding, error)
 	// File reads a file beside one of tests.
 	File func(suite, name string) ([]byte, error)
+	// Mistakes are of what could not be read.
+	Mistakes error
 	// Fast tells each test but once, without accidents.
 	Fast bool
 }
@@ -86,6 +88,9 @@ func IsTest(file string, text []byte) bool {
 // Test plays all tests.
 func (c *Content) Test(ctx context.Context) Report {
 	var report Report
+	if c.Mistakes != nil {
+		report.Mistakes = append(report.Mistakes, c.Mistakes)
+	}
 	all := c.prepare(&report)
 	places := make(chan struct{}, runtime.GOMAXPROCS(0))
 	var group sync.WaitGroup
@@ -171,9 +176,8 @@ func (c *Content) play(ctx context.Context, w *work) {
 	for _, test := range w.tests {
 		result := Result{File: test.At.File, Line: test.At.Line, Case: test.Name, Playbook: w.book.Name}
 		problem, got := c.one(ctx, stage, test)
-		if result.Problem = problem; problem == "" {
-			w.shown.add(got)
-		}
+		result.Problem = problem
+		w.shown.add(got)
 		w.results = append(w.results, result)
 	}
 }
@@ -270,7 +274,10 @@ func orStarts(test *held, problem string) string {
 }
 
 func (s *shown) add(got *outcome) {
-	if got == nil || !got.started {
+	switch {
+	case got == nil:
+		return
+	case !got.started:
 		s.lets = true
 		return
 	}
@@ -292,7 +299,7 @@ func (s *shown) lacks(book *playbook.Playbook, actions []action.Action) string {
 		lack = append(lack, "no test shows what its condition leaves alone (expect: {starts: false})")
 	}
 	if !s.succeeds && !s.lets {
-		return "the playbook has no test that passes"
+		return "the playbook has no test"
 	}
 	changes := func(name string) bool {
 		return slices.ContainsFunc(actions, func(a action.Action) bool {
