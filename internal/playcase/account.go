@@ -241,13 +241,15 @@ func (a *account) called(c action.Change) {
 	}
 }
 
-// begins notes when something was started, the first time.
-func (a *account) begins(token string) {
+// begins notes when something was started, and reports whether it wasn't before.
+func (a *account) begins(token string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, known := a.begun[token]; !known {
-		a.begun[token] = a.now()
+	if _, known := a.begun[token]; known {
+		return false
 	}
+	a.begun[token] = a.now()
+	return true
 }
 
 // since gives when something was started.

@@ -167,7 +167,13 @@ func (t *teller) Plan(_ context.Context, in action.Input) (action.Change, error)
 func (t *teller) Apply(_ context.Context, c action.Change) (action.Result, error) {
 	a := t.at()
 	return visit(a, t.spec.Name, c.Step, applying, func() (action.Result, error) {
-		a.begins(c.Token)
+		first := a.begins(c.Token)
+		if !t.spec.Takes("message") && !t.spec.Takes("channel") { // it starts something elsewhere
+			if first {
+				a.called(c)
+			}
+			return action.Result{Changed: first, Outputs: a.outputs(t.spec, c.Step)}, nil
+		}
 		in, err := c.Input()
 		if err != nil {
 			return action.Result{}, err

@@ -193,7 +193,7 @@ func (c *Content) one(ctx context.Context, stage *theatre, test *held) (string, 
 		return "it could not be played: " + err.Error(), got
 	}
 	if wrong := append(judge(test, got), lacking(stage.account)...); len(wrong) > 0 {
-		return strings.Join(append(wrong, got.story()), "\n"), got
+		return strings.TrimSuffix(strings.Join(append(wrong, got.story()), "\n"), "\n"), got
 	}
 	if c.Fast || test.NoCrashes != "" || !got.started {
 		return "", got

@@ -413,11 +413,12 @@ func (h *holder) change(t *Test, at string, real action.Action, said said) *answ
 	}
 	spec := real.Spec()
 	if _, sets := real.(action.Simulable); sets {
-		for name, is := range map[string]bool{
-			"before": w.Before != nil, "after": w.After != nil, "calls": w.Calls != nil, "summary": w.Summary != "", "noop": w.Noop,
-		} {
-			if is {
-				h.fail(t, document.Under(at, name), "%s knows that itself, from its state in world", spec.Name)
+		for _, key := range []struct {
+			name string
+			is   bool
+		}{{"before", w.Before != nil}, {"after", w.After != nil}, {"calls", w.Calls != nil}, {"summary", w.Summary != ""}, {"noop", w.Noop}} {
+			if key.is {
+				h.fail(t, document.Under(at, key.name), "%s knows that itself, from its state in world", spec.Name)
 			}
 		}
 	}
