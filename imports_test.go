@@ -24,7 +24,7 @@ var (
 	// engines are told what they need by interfaces of their own.
 	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "approvallink", "oncall", "follow"}
 	// edges are where people, programs and disks meet the engines. They declare what they read.
-	edges = []string{"store", "store/query", "auth", "api", "api/client", "config", "telemetry", "health", "replay", "lambda"}
+	edges = []string{"store", "store/query", "auth", "api", "api/client", "config", "telemetry", "health", "replay", "lambda", "playcase"}
 	// wired may import everything.
 	wired = []string{"app", "cli", "demo"}
 	// allowed lists what a package may import beyond its layer.
@@ -33,6 +33,7 @@ var (
 		"api/client": {"api", "auth"},
 		"store":      {"correlate", "triage", "respond", "approvallink", "follow", "store/query"},
 		"channel":    {"respond"},
+		"playcase":   {"respond", "triage"},
 		"telemetry":  {"ingest", "respond", "store", "health", "follow"},
 	}
 )

@@ -74,7 +74,12 @@ func isPlaybook(file written) bool {
 	if slices.Contains(strings.Split(filepath.ToSlash(filepath.Dir(file.name)), "/"), "playbooks") {
 		return true
 	}
-	for line := range strings.Lines(string(file.text)) {
+	return isWrittenPlaybook(file.text)
+}
+
+// isWrittenPlaybook tells by the text alone.
+func isWrittenPlaybook(text []byte) bool {
+	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "playbook:") {
 			return true
 		}
@@ -120,9 +125,13 @@ func NewTrial(c Config) (*Trial, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newTrial(loaded), nil
+}
+
+func newTrial(loaded *Content) *Trial {
 	return &Trial{
 		content: loaded, correlator: loaded.Detector.Correlator(), events: map[string]event.Event{}, told: map[string]bool{},
-	}, nil
+	}
 }
 
 // Rules gives the rules and correlations that make findings, by name.

@@ -64,11 +64,7 @@ func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Co
 	if err != nil {
 		errs = append(errs, err)
 	}
-	roles := make([]string, 0, len(auth.Roles()))
-	for _, role := range auth.Roles() {
-		roles = append(roles, string(role))
-	}
-	house := playbook.Installation{Actions: specs, Roles: roles, Rotations: rotations(specs)}
+	house := playbook.Installation{Actions: specs, Roles: roles(), Rotations: rotations(specs)}
 	for _, book := range books {
 		if err := playbook.Check(book.Playbook, house); err != nil {
 			errs = append(errs, err)
@@ -86,6 +82,15 @@ func LoadContent(c ContentConfig, specs, have []action.Spec, now time.Time) (*Co
 		}
 	}
 	return loaded, errors.Join(errs...)
+}
+
+// roles are the names of those that people may have.
+func roles() []string {
+	names := make([]string, 0, len(auth.Roles()))
+	for _, role := range auth.Roles() {
+		names = append(names, string(role))
+	}
+	return names
 }
 
 // lacks names an action that a playbook uses and the installation doesn't have.

@@ -322,8 +322,8 @@ func TestManual(t *testing.T) {
 	books := 0
 	for block := range strings.SplitSeq(string(text), "```yaml\n") {
 		block, _, _ = strings.Cut(block, "```")
-		if !strings.HasPrefix(block, "playbook:") {
-			continue
+		if !strings.HasPrefix(block, "playbook:") || strings.Contains(block, "\ntests:\n") {
+			continue // package playcase reads tests
 		}
 		books++
 		if _, err := read("docs.yaml", []byte(block)); err != nil {

@@ -124,7 +124,7 @@ func (r *Runner) parkedRun(ctx context.Context, runID string) error {
 		if err != nil || parkedAt(journal.Run.State) {
 			return err
 		}
-		if journal.Run.State != run.Ready || attempt > 6 || !pause(ctx, backoff(10*time.Millisecond, attempt, time.Second)) {
+		if journal.Run.State != run.Ready || attempt > 6 || !r.Pause(ctx, backoff(10*time.Millisecond, attempt, time.Second)) {
 			return notWaiting(journal.Run)
 		}
 	}

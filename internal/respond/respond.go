@@ -95,6 +95,8 @@ type Options struct {
 	Now       func() time.Time
 	NewID     func() string
 	Logger    *slog.Logger
+	// Pause waits, or returns false when ctx ends first; nil waits by the system's clock.
+	Pause func(ctx context.Context, d time.Duration) bool
 	// Observe is told of every ended attempt of a step; nil is allowed.
 	Observe func(Outcome)
 }
@@ -132,6 +134,9 @@ func New(o Options) *Runner {
 	}
 	if r.Observe == nil {
 		r.Observe = func(Outcome) {}
+	}
+	if r.Pause == nil {
+		r.Pause = pause
 	}
 	if r.Policy.GiveUp == 0 {
 		r.Policy.GiveUp = 24 * time.Hour
@@ -193,7 +198,7 @@ func (r *Runner) carryOut(ctx context.Context, runID string, leg int64, known *r
 		}
 		known = nil // what was written of it, if anything, is to be read
 		r.Logger.ErrorContext(ctx, "leg interrupted, trying again", "run", runID, "leg", leg, "err", err.Error())
-		if !pause(ctx, backoff(200*time.Millisecond, attempt, 30*time.Second)) {
+		if !r.Pause(ctx, backoff(200*time.Millisecond, attempt, 30*time.Second)) {
 			return context.Cause(ctx)
 		}
 	}
@@ -284,7 +289,7 @@ func (s *session) away(work func() error) error {
 // pause waits, or returns false when ctx ends first.
 func (s *session) pause(ctx context.Context, d time.Duration) bool {
 	return s.away(func() error {
-		if !pause(ctx, d) {
+		if !s.Pause(ctx, d) {
 			return context.Cause(ctx)
 		}
 		return nil

@@ -89,6 +89,8 @@ func (c *Content) file(files fs.FS, file, prefix string, named bool) {
 	switch {
 	case err != nil:
 		c.Mistakes = append(c.Mistakes, Result{File: name, Problem: err.Error()})
+	case IsTest(file) && isOfPlaybook(text):
+		c.Others = append(c.Others, name)
 	case IsTest(file):
 		cases, err := Parse(name, text)
 		c.Cases = append(c.Cases, cases...)
@@ -128,6 +130,16 @@ func isYAML(file string) bool {
 
 // keys begin the lines by which a file of rules is known.
 var keys = [][]byte{[]byte("title:"), []byte("detection:"), []byte("logsource:"), []byte("correlation:"), []byte("filter:")} //nolint:gochecknoglobals // a constant
+
+// isOfPlaybook reports whether a file of tests is one of a playbook's.
+func isOfPlaybook(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if bytes.HasPrefix(line, []byte("playbook:")) {
+			return true
+		}
+	}
+	return false
+}
 
 // isRules reports whether a file means to hold Sigma rules, be they right or wrong.
 func isRules(text []byte) bool {
