@@ -37,7 +37,7 @@ type Simulable interface {
 func (s *Setting[S]) Blank() any { return new(S) }
 
 // Simulate is of Simulable.
-func (s *Setting[S]) Simulate(states States) Simulated {
+func (s *Setting[S]) Simulate(states States) Simulated { //nolint:ireturn // it is of Simulable
 	other := *s
 	other.Read = func(_ context.Context, in Input) (now S, err error) {
 		text, err := states.Get(in, s.Target(in))

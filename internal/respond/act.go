@@ -50,7 +50,8 @@ func (s *session) act(ctx context.Context, f *frame, step *playbook.Step, state 
 				return s.notNow(ctx, step, state, fmt.Errorf("plan: %w", err))
 			}
 			if do.Spec().Effect == action.Read {
-				return s.learned(step, state, change), nil
+				s.learned(step, state, change)
+				return flow{}, nil
 			}
 			got, err := s.gate(ctx, f, step, do.Spec().Effect, &state, change)
 			if err != nil || got.turn != onward || over(state.State) {
@@ -125,13 +126,12 @@ func (s *session) input(spec action.Spec, stepID string, values map[string]any) 
 }
 
 // learned ends a step that only reads.
-func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) flow {
+func (s *session) learned(step *playbook.Step, state run.Step, change action.Change) {
 	state.State, state.Outputs, state.Ended, state.Verified, state.Error = run.Done, change.Outputs, s.Now(), true, ""
 	s.note(state, s.entry(record.ActionPlanned, record.System, state.ID, map[string]any{
 		"action": step.Action, "target": change.Target, "outputs": change.Outputs,
 	}))
 	s.Observe(Outcome{Playbook: s.run.Playbook, Action: step.Action, State: run.Done, Took: state.Ended.Sub(state.Started)})
-	return flow{}
 }
 
 // gate asks the guardrails about a plan and does as they say. Where it returns onward with the step

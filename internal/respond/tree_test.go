@@ -3,6 +3,7 @@ package respond_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,13 +18,13 @@ import (
 	"github.com/riposte-sec/riposte/internal/store"
 )
 
-// set writes a step that gives a thing a value.
-func set(id, thing, to string) string {
-	return fmt.Sprintf("{id: %s, use: test.world.set_thing, with: {thing: %s, to: %s}}", id, thing, to)
+// set writes a step that shuts a thing.
+func set(id, thing string) string {
+	return fmt.Sprintf("{id: %s, use: test.world.set_thing, with: {thing: %s, to: shut}}", id, thing)
 }
 
-func tell(id, message string) string {
-	return fmt.Sprintf("{id: %s, use: test.world.tell_people, with: {message: %q}}", id, message)
+func tell(message string) string {
+	return fmt.Sprintf("{id: say, use: test.world.tell_people, with: {message: %q}}", message)
 }
 
 // calling puts the texts of called playbooks behind the one that calls them, as a run keeps them.
@@ -72,8 +73,8 @@ func TestParallelStepsAreCarriedOutAtOnce(t *testing.T) {
 		}
 		o.world.Before(actiontest.Applying, "door", 1, wait)
 		o.world.Before(actiontest.Applying, "window", 1, wait)
-		id := o.begin(book(run.Auto, "steps:\n\t- id: both\n\t  parallel:\n\t\t- "+set("door", "door", "shut")+"\n\t\t- "+set("window", "window", "shut")+
-			"\n\t- "+tell("say", "{{ steps.door.was }} and {{ steps.window.was }}")))
+		id := o.begin(book(run.Auto, "steps:\n\t- id: both\n\t  parallel:\n\t\t- "+set("door", "door")+"\n\t\t- "+set("window", "window")+
+			"\n\t- "+tell("{{ steps.door.was }} and {{ steps.window.was }}")))
 		o.is(id, run.Succeeded)
 		o.value("door", "shut")
 		o.value("window", "shut")
@@ -83,8 +84,8 @@ func TestParallelStepsAreCarriedOutAtOnce(t *testing.T) {
 
 func TestBranchesGoOnWhereOneFails(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Auto, "steps:\n\t- id: both\n\t  parallel:\n\t\t- "+set("none", "nothing", "shut")+"\n\t\t- id: rest\n\t\t  steps:\n\t\t\t- "+
-			set("door", "door", "shut")+"\n\t\t\t- "+set("window", "window", "shut")+"\n\t- "+tell("say", "never")))
+		id := o.begin(book(run.Auto, "steps:\n\t- id: both\n\t  parallel:\n\t\t- "+set("none", "nothing")+"\n\t\t- id: rest\n\t\t  steps:\n\t\t\t- "+
+			set("door", "door")+"\n\t\t\t- "+set("window", "window")+"\n\t- "+tell("never")))
 		o.is(id, run.Failed)
 		o.reason(id, "step none: plan: there is no thing nothing")
 		o.value("door", "shut")
@@ -98,8 +99,8 @@ func TestBranchesGoOnWhereOneFails(t *testing.T) {
 
 func TestOneQuestionForAllBranches(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Approve, "steps:\n\t- id: both\n\t  parallel:\n\t\t- "+set("door", "door", "shut")+"\n\t\t- "+set("window", "window", "shut")+
-			"\n\t- "+set("gate", "gate", "shut")))
+		id := o.begin(book(run.Approve, "steps:\n\t- id: both\n\t  parallel:\n\t\t- "+set("door", "door")+"\n\t\t- "+set("window", "window")+
+			"\n\t- "+set("gate", "gate")))
 		o.is(id, run.Waiting, "both=begun", "door=asked", "window=asked")
 		if asked := o.pending(id); asked.Step != "door" || len(asked.Plans) != 3 || asked.Plans[1].Step != "window" || asked.Plans[2].Step != "gate" {
 			o.Errorf("asked about %+v", asked.Plans)
@@ -118,7 +119,7 @@ func TestOneQuestionForAllBranches(t *testing.T) {
 func TestANoEndsAllBranches(t *testing.T) {
 	story(t, func(o *office) {
 		id := o.begin(book(run.Auto, "steps:\n\t- id: both\n\t  parallel:\n\t\t- id: sure\n\t\t  approve: {}\n\t\t- id: rest\n\t\t  steps:\n\t\t\t- id: too\n\t\t\t  approve: {}\n\t\t\t- "+
-			set("window", "window", "shut")+"\nfinally:\n\t- "+tell("say", "{{ error.state }}: {{ error.message }}")))
+			set("window", "window")+"\nfinally:\n\t- "+tell("{{ error.state }}: {{ error.message }}")))
 		open, err := o.Approvals(o.Context(), store.ApprovalFilter{Run: id, Answer: run.Pending})
 		if err != nil || len(open) != 2 {
 			o.Fatalf("%d questions, %v", len(open), err)
@@ -156,7 +157,7 @@ steps:
 
 func TestForEach(t *testing.T) {
 	for _, atOnce := range []int{1, 2, 5} {
-		t.Run(fmt.Sprint(atOnce), func(t *testing.T) {
+		t.Run(strconv.Itoa(atOnce), func(t *testing.T) {
 			story(t, func(o *office) {
 				id := o.begin(book(run.Auto, fmt.Sprintf(eachThing, 3, atOnce)))
 				o.is(id, run.Succeeded)
@@ -192,7 +193,7 @@ func TestForEachRefusesALongerList(t *testing.T) {
 
 func TestForEachGoesOnWhereATurnFails(t *testing.T) {
 	for _, atOnce := range []int{1, 3} {
-		t.Run(fmt.Sprint(atOnce), func(t *testing.T) {
+		t.Run(strconv.Itoa(atOnce), func(t *testing.T) {
 			story(t, func(o *office) {
 				o.world.Remove(account, "window")
 				id := o.begin(book(run.Auto, fmt.Sprintf(eachThing, 3, atOnce)))
@@ -207,12 +208,12 @@ func TestForEachGoesOnWhereATurnFails(t *testing.T) {
 
 func TestForEachAsksOnceForAllTurns(t *testing.T) {
 	for _, atOnce := range []int{1, 3} {
-		t.Run(fmt.Sprint(atOnce), func(t *testing.T) {
+		t.Run(strconv.Itoa(atOnce), func(t *testing.T) {
 			story(t, func(o *office) {
 				id := o.begin(book(run.Approve, `
 steps:
 	- id: each
-	  foreach: {in: "['door', 'window', 'gate']", as: thing, at_most: 3, at_once: `+fmt.Sprint(atOnce)+`}
+	  foreach: {in: "['door', 'window', 'gate']", as: thing, at_most: 3, at_once: `+strconv.Itoa(atOnce)+`}
 	  steps:
 		- {id: shut, use: test.world.set_thing, with: {thing: "{{ vars.thing }}", to: shut}}
 `))
@@ -331,7 +332,7 @@ steps:
 
 func TestACalledPlaybookHasTheLeastAutonomy(t *testing.T) {
 	story(t, func(o *office) {
-		caller := book(run.Auto, "steps:\n\t- {id: first, call: helper, with: {thing: door}}\n\t- "+set("own", "window", "shut"))
+		caller := book(run.Auto, "steps:\n\t- {id: first, call: helper, with: {thing: door}}\n\t- "+set("own", "window"))
 		id := o.begin(calling(o, caller, fmt.Sprintf(helper, "approve")))
 		o.is(id, run.Waiting)
 		o.answer(id, true)
@@ -357,7 +358,7 @@ func TestFreezingACalledPlaybookHoldsIt(t *testing.T) {
 
 func TestWait(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Auto, "steps:\n\t- {id: pause, wait: 2h}\n\t- "+set("door", "door", "shut")))
+		id := o.begin(book(run.Auto, "steps:\n\t- {id: pause, wait: 2h}\n\t- "+set("door", "door")))
 		o.is(id, run.Waiting, "pause=begun")
 		o.later(time.Hour)
 		o.is(id, run.Waiting)
@@ -431,8 +432,8 @@ finally:
 
 func TestFail(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Auto, "steps:\n\t- {id: no, if: finding.severity >= HIGH, fail: \"not for {{ finding.title }}\"}\n\t- "+set("door", "door", "shut")+
-			"\nfinally:\n\t- "+tell("say", "{{ error.step }}: {{ error.message }}")))
+		id := o.begin(book(run.Auto, "steps:\n\t- {id: no, if: finding.severity >= HIGH, fail: \"not for {{ finding.title }}\"}\n\t- "+set("door", "door")+
+			"\nfinally:\n\t- "+tell("{{ error.step }}: {{ error.message }}")))
 		o.is(id, run.Failed)
 		o.reason(id, "step no: not for Somebody is in")
 		o.told1("no: not for Somebody is in")
@@ -442,7 +443,7 @@ func TestFail(t *testing.T) {
 
 func TestFinallyMayAskAndWait(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Auto, "steps:\n\t- {id: no, fail: it fails}\nfinally:\n\t- {id: pause, wait: 1h}\n\t- {id: sure, approve: {}}\n\t- "+set("door", "door", "shut")))
+		id := o.begin(book(run.Auto, "steps:\n\t- {id: no, fail: it fails}\nfinally:\n\t- {id: pause, wait: 1h}\n\t- {id: sure, approve: {}}\n\t- "+set("door", "door")))
 		o.is(id, run.Waiting)
 		o.later(time.Hour)
 		o.is(id, run.Waiting)
@@ -455,7 +456,7 @@ func TestFinallyMayAskAndWait(t *testing.T) {
 
 func TestQuorum(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Auto, "steps:\n\t- {id: sure, approve: {by: [incident_analyst], quorum: 2}}\n\t- "+set("door", "door", "shut")))
+		id := o.begin(book(run.Auto, "steps:\n\t- {id: sure, approve: {by: [incident_analyst], quorum: 2}}\n\t- "+set("door", "door")))
 		asked := o.pending(id)
 		vote := func(who, via string) error {
 			_, err := o.runner.Decide(o.Context(), o.Store, respond.Answer{
@@ -486,7 +487,7 @@ func TestQuorum(t *testing.T) {
 
 func TestOneLinkCountsOnce(t *testing.T) {
 	story(t, func(o *office) {
-		id := o.begin(book(run.Auto, "steps:\n\t- {id: sure, approve: {quorum: 2}}\n\t- "+set("door", "door", "shut")))
+		id := o.begin(book(run.Auto, "steps:\n\t- {id: sure, approve: {quorum: 2}}\n\t- "+set("door", "door")))
 		asked := o.pending(id)
 		use := func(name string) error {
 			_, err := o.runner.Decide(o.Context(), o.Store, respond.Answer{

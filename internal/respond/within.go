@@ -119,7 +119,7 @@ func way(step *playbook.Step, state run.Step) []playbook.Step {
 // call goes through the steps of another playbook.
 func (s *session) call(ctx context.Context, f *frame, step *playbook.Step, state run.Step) (flow, error) {
 	if step.Calls == nil {
-		return s.fail(ctx, step, state, fmt.Sprintf("the run doesn't keep the playbook %s", step.Called))
+		return s.fail(ctx, step, state, "the run doesn't keep the playbook "+step.Called)
 	}
 	if state.State == "" {
 		inputs, err := s.inputs(ctx, f, step)
