@@ -101,7 +101,7 @@ func TestPermissionsAreLeast(t *testing.T) {
 	if got := read("nothing.yaml").allows(); len(got) != 0 {
 		t.Errorf("without anything: %v", got)
 	}
-	sees := []string{"s3:GetObject", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
+	sees := []string{"iam:SimulatePrincipalPolicy", "s3:GetObject", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"}
 	if got := read("watch.yaml").allows(); !slices.Equal(got, sees) {
 		t.Errorf("to watch: got %v, want %v", got, sees)
 	}

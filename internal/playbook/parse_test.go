@@ -331,7 +331,7 @@ func TestManual(t *testing.T) {
 		}
 	}
 	var told []byte
-	for _, name := range []string{"parse", "check"} {
+	for _, name := range []string{"parse", "check", "tree"} {
 		golden, err := os.ReadFile("testdata/wrong/" + name + ".txtar")
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,7 @@ func (s *session) barredPeople() []string {
 	}
 	for _, e := range s.journal.Finding.Entities {
 		if e.Part == entity.Actor && slices.Contains([]entity.Kind{entity.User, entity.Principal, entity.Session}, e.Kind) {
-			if name := shortName(e.ID); name != "" && !slices.Contains(barred, name) && len(barred) < mostBarred {
+			if name := shortName(e.ID); personal.MatchString(name) && !slices.Contains(barred, name) && len(barred) < mostBarred {
 				barred = append(barred, name)
 			}
 		}
@@ -141,6 +142,9 @@ func (s *session) barredPeople() []string {
 
 // mostBarred bounds the names that a question keeps: whoever causes findings decides how many there are.
 const mostBarred = 100
+
+// personal is what names of those who may answer look like. No other can be one's own.
+var personal = regexp.MustCompile(`^[\w.,=+@ -]{1,128}$`)
 
 // shortName is what is last in the name of a principal: the user's, the session's.
 func shortName(id string) string { return id[strings.LastIndexAny(id, "/:")+1:] }

@@ -154,6 +154,9 @@ func (o Config) Needs(asked Asked, duties []Duty, queues []QueueConfig) ([]Need,
 		if !roleForm.MatchString(asked.Role) {
 			return nil, fault.New(fault.Invalid, "%.100q is no name of a role", asked.Role)
 		}
+		if len(needs.list()) == 0 {
+			return nil, nil // there is nothing to look at beforehand either
+		}
 		needs.add("iam:SimulatePrincipalPolicy", "arn:{partition}:iam::{account}:role/"+asked.Role, nil, Use{For: "riposte preflight"})
 	}
 	return needs.list(), nil
