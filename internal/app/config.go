@@ -7,6 +7,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/auth"
@@ -125,6 +126,8 @@ type RespondConfig struct {
 	GiveUp time.Duration `yaml:"give_up"`
 	// Announce is the channel that hears of questions and escalations.
 	Announce string `yaml:"announce"`
+	// BreakGlass are patterns on the names of users and roles that are kept for emergencies: no action touches them.
+	BreakGlass []string `yaml:"break_glass"`
 }
 
 // SuppressionConfig declares findings expected.
@@ -165,7 +168,7 @@ func Defaults() Config {
 		Content: ContentConfig{Shipped: true},
 		Triage:  TriageConfig{Window: 2 * time.Hour, Lateness: 15 * time.Minute},
 		Respond: RespondConfig{
-			Autonomy: string(run.Auto), GiveUp: 24 * time.Hour, Announce: "security",
+			Autonomy: string(run.Auto), GiveUp: 24 * time.Hour, Announce: "security", BreakGlass: breakGlass(),
 			Limits: guardrail.Limits{PerHour: 100, PerAccountHour: 50, DistinctAccounts: 10},
 		},
 		Channels: channel.Config{"security": nil},
@@ -246,6 +249,19 @@ func (c *Config) suppressions() ([]triage.Suppression, error) {
 	return made, errors.Join(errs...)
 }
 
+// breakGlass is how people call what is kept for emergencies, in the ways in which they write it.
+func breakGlass() []string {
+	var patterns []string
+	for _, words := range [][2]string{{"break", "glass"}, {"emergency", "access"}} {
+		first, second := words[0], words[1]
+		upper := func(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
+		for _, between := range []string{"", "-", "_", "."} {
+			patterns = append(patterns, "*"+first+between+second+"*", "*"+upper(first)+between+upper(second)+"*")
+		}
+	}
+	return patterns
+}
+
 func (c *Config) protections(now time.Time) ([]guardrail.Protection, error) {
 	var made []guardrail.Protection
 	var errs []error
@@ -264,6 +280,14 @@ func (c *Config) protections(now time.Time) ([]guardrail.Protection, error) {
 			ID: fmt.Sprintf("config-%d", i), Kind: entity.Kind(p.Kind), Name: p.Name, ARN: p.ARN, Account: p.Account, Tag: p.Tag,
 			Reason: p.Reason, By: "configuration", At: now, Own: true,
 		})
+	}
+	for _, pattern := range c.Respond.BreakGlass {
+		for _, kind := range []entity.Kind{entity.User, entity.Role} {
+			made = append(made, guardrail.Protection{
+				ID: fmt.Sprintf("break-glass-%s-%s", kind, pattern), Kind: kind, Name: pattern, Reason: "it is kept for emergencies",
+				By: "configuration", At: now, Own: true,
+			})
+		}
 	}
 	return made, errors.Join(errs...)
 }

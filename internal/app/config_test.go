@@ -4,13 +4,17 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/app"
 	"github.com/riposte-sec/riposte/internal/document"
+	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/guardrail"
 )
 
 // configured writes a configuration and gives its path.
@@ -236,5 +240,26 @@ func TestAConfigurationThatIsNotThere(t *testing.T) {
 	}
 	if _, _, err := app.ReadConfig(path); !fault.Is(err, fault.Invalid) {
 		t.Errorf("not UTF-8: got %v", err)
+	}
+}
+
+func TestWhatIsKeptForEmergenciesIsProtected(t *testing.T) {
+	t.Parallel()
+	protections, err := app.ProtectionsOf(app.Defaults())
+	if err != nil {
+		t.Fatal(err)
+	}
+	covered := func(kind entity.Kind, id string) bool {
+		return slices.ContainsFunc(protections, func(p guardrail.Protection) bool {
+			return p.Covers(entity.Entity{Kind: kind, ID: id}, action.Place{Account: "1"}, nil)
+		})
+	}
+	for _, name := range []string{"break-glass", "ops-BreakGlass-1", "break_glass_admin", "EmergencyAccess"} {
+		if !covered(entity.Role, name) || !covered(entity.User, name) {
+			t.Errorf("%s may be changed", name)
+		}
+	}
+	if covered(entity.Role, "glazier") || covered(entity.Instance, "break-glass") {
+		t.Error("more is protected than names of users and roles")
 	}
 }
