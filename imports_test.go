@@ -29,7 +29,7 @@ var (
 	wired = []string{"app", "cli", "demo"}
 	// allowed lists what a package may import beyond its layer.
 	allowed = map[string][]string{
-		"api":        {"auth", "respond", "store", "health"},
+		"api":        {"auth", "respond", "store", "health", "playcase"},
 		"api/client": {"api", "auth"},
 		"store":      {"correlate", "triage", "respond", "approvallink", "follow", "store/query"},
 		"channel":    {"respond"},

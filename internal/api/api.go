@@ -23,6 +23,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/guardrail"
 	"github.com/riposte-sec/riposte/internal/health"
 	"github.com/riposte-sec/riposte/internal/incident"
+	"github.com/riposte-sec/riposte/internal/playcase"
 	"github.com/riposte-sec/riposte/internal/respond"
 	"github.com/riposte-sec/riposte/internal/run"
 	"github.com/riposte-sec/riposte/internal/store"
@@ -59,6 +60,8 @@ type Options struct {
 	Slack http.Handler
 	Teams http.Handler
 	Links http.Handler
+	// Plan tells what a playbook would do now about an incident; nil where nobody can.
+	Plan func(ctx context.Context, incidentID, playbook string) (playcase.Rehearsal, error)
 	// OnCall tells who is on call; nil is nobody.
 	OnCall  func(ctx context.Context) []OnCall
 	Version string
@@ -98,6 +101,7 @@ func New(o Options) *Server {
 	s.content()
 	s.sources()
 	s.answers()
+	s.plans()
 	s.plain()
 	return s
 }

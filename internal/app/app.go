@@ -302,7 +302,7 @@ func (a *App) listen(ctx context.Context, specs []action.Spec, ceiling run.Auton
 	options := api.Options{
 		Store: a.store, Desk: a.runner, Keeper: a.keeper, Board: a.board, Replay: a.replay,
 		Content: func() api.Content { return a.shelf.Content().described(specs, ceiling) },
-		Fixed:   guard.fixed, Sources: a.register.Sources,
+		Fixed:   guard.fixed, Sources: a.register.Sources, Plan: a.plan,
 		Events: push.Events(accept, func(r *http.Request) string { return "http:" + r.RemoteAddr }, log, cloudevents.Intake), Metrics: metrics.Handler(),
 		Version: a.options.Version, Now: a.options.Now, NewID: newID, Logger: log,
 	}

@@ -20,7 +20,7 @@ type account struct {
 
 	mu      sync.Mutex
 	things  map[thing]json.RawMessage
-	changed map[string]string // what stand-ins changed, by token: action and target
+	changed map[string]string    // what stand-ins changed, by token: action and target
 	begun   map[string]time.Time // when what goes on elsewhere was started, by token
 	calls   []call
 	told    []message

@@ -145,7 +145,9 @@ func (r *reader) Plan(_ context.Context, in action.Input) (action.Change, error)
 }
 
 // Apply is of action.Action.
-func (*reader) Apply(context.Context, action.Change) (action.Result, error) { return action.Result{}, nil }
+func (*reader) Apply(context.Context, action.Change) (action.Result, error) {
+	return action.Result{}, nil
+}
 
 func names(outputs []action.Output) []string {
 	list := make([]string, 0, len(outputs))

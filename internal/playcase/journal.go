@@ -90,7 +90,7 @@ func (j *journal) at(runID string) (int, error) {
 
 func (j *journal) load(at int) (run.Journal, error) {
 	r := j.runs[at]
-	whole := run.Journal{Run: r, Playbook: j.versions[r.Hash], Finding: j.finding, Incident: j.incident}
+	whole := run.Journal{Run: r, Finding: j.finding, Incident: j.incident}
 	for _, step := range j.steps {
 		if step.Run == r.ID {
 			whole.Steps = append(whole.Steps, step)
@@ -103,7 +103,9 @@ func (j *journal) load(at int) (run.Journal, error) {
 		}
 	}
 	var copied run.Journal
-	return copied, again(whole, &copied)
+	err := again(whole, &copied)
+	copied.Playbook = j.versions[r.Hash]
+	return copied, err
 }
 
 // again makes a value anew by way of JSON.

@@ -115,8 +115,10 @@ func TestCrashesAreNoticed(t *testing.T) {
 	t.Parallel()
 	asked := 0
 	fickle := &action.Setting[string]{
-		About:   action.Spec{Name: "test.fickle", Effect: action.Contain, Summary: "Set it to something.", Params: []action.Param{{Name: "it", Type: action.String}}},
-		Target:  func(in action.Input) entity.Entity { return entity.Entity{Kind: entity.Resource, ID: in.Params.String("it")} },
+		About: action.Spec{Name: "test.fickle", Effect: action.Contain, Summary: "Set it to something.", Params: []action.Param{{Name: "it", Type: action.String}}},
+		Target: func(in action.Input) entity.Entity {
+			return entity.Entity{Kind: entity.Resource, ID: in.Params.String("it")}
+		},
 		Want:    func(action.Input, string) (string, error) { asked++; return strconv.Itoa(asked), nil },
 		Calls:   func(_ action.Input, _, to string) []string { return []string{"set"} },
 		Summary: func(_ action.Input, _, to string) string { return "set it to " + to },

@@ -109,7 +109,12 @@ func (s *session) caps(ctx context.Context, f *frame, change action.Change) ([]r
 }
 
 func (s *session) capsOf(whose, name string, limits guardrail.Limits, change action.Change) []run.Cap {
-	since := s.Now().Add(-guardrail.Window)
+	return Caps(s.Now(), whose, name, limits, change)
+}
+
+// Caps are limits as they apply to a change at a time: those of a playbook or, with the name "", of all.
+func Caps(now time.Time, whose, name string, limits guardrail.Limits, change action.Change) []run.Cap {
+	since := now.Add(-guardrail.Window)
 	var caps []run.Cap
 	add := func(what string, most int, c run.Cap) {
 		if most > 0 {
