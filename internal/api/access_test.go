@@ -29,6 +29,7 @@ func described() []route {
 		{get, "/v1/incidents/{id}", "", auth.IncidentsRead},
 		{post, "/v1/incidents/{id}/close", `{"verdict":"benign","note":"n"}`, auth.IncidentsWrite},
 		{post, "/v1/incidents/{id}/undo", `{}`, auth.RunsUndo},
+		{post, "/v1/incidents/{id}/plan", `{"playbook":"p"}`, auth.RunsApprove},
 		{get, "/v1/findings", "", auth.IncidentsRead},
 		{get, "/v1/findings/{id}", "", auth.IncidentsRead},
 		{get, "/v1/runs", "", auth.IncidentsRead},

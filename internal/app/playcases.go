@@ -77,7 +77,11 @@ func Playbooks(c Config, paths []string) (*playcase.Content, error) {
 func playbookFiles(paths []string) ([]string, error) {
 	var files []string
 	for _, path := range paths {
-		if about, err := os.Stat(path); err == nil && !about.IsDir() {
+		about, err := os.Stat(path)
+		if err != nil {
+			return nil, fault.Wrap(fault.NotFound, fmt.Errorf("read %s: %w", path, err))
+		}
+		if !about.IsDir() {
 			stem := strings.TrimSuffix(strings.TrimSuffix(path, filepath.Ext(path)), "_test")
 			if at := stem + ".yaml"; isFile(at) {
 				path = at

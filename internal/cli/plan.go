@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,8 +170,8 @@ func (r *root) rehearsedStep(step playcase.Rehearsed) {
 			r.line("  mind     it can't be undone")
 		}
 	}
-	for name, value := range step.Outputs {
-		r.line("  %s = %v", name, value)
+	for _, name := range slices.Sorted(maps.Keys(step.Outputs)) {
+		r.line("  gives    %s = %v", name, step.Outputs[name])
 	}
 	if step.Verdict != nil {
 		r.line("  rails    %s: %s", step.Verdict.Outcome, strings.Join(step.Verdict.Reasons, "; "))

@@ -190,6 +190,9 @@ func (r *root) tested(t *tested, verbose bool) {
 	}
 	if verbose {
 		for _, other := range t.others {
+			if app.IsPlaybookFile(other) {
+				continue // it was tested
+			}
 			r.line("passed over %s: it holds no rules", flat(other))
 		}
 	}
