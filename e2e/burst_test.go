@@ -35,7 +35,7 @@ func (b burst) play(tb testing.TB, name string) (took time.Duration, megabytes f
 			events = append(events, bytes.ReplaceAll(other, []byte("event-"+key), fmt.Appendf(nil, "event-%d-%s", n, key)))
 		}
 	}
-	rand.New(rand.NewPCG(1, 2)).Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] }) //nolint:gosec // the same order each time
+	rand.New(rand.NewPCG(1, 2)).Shuffle(len(events), func(i, j int) { events[i], events[j] = events[j], events[i] })
 	riposte.start()
 	riposte.ready()
 	h.door.forget()

@@ -147,7 +147,7 @@ func TestFunction(t *testing.T) {
 	var records []map[string]string
 	for n := 1; n <= 2; n++ {
 		_, event := h.estate.Leak(fmt.Sprintf("function-%d", n))
-		records = append(records, map[string]string{"messageId": fmt.Sprint(n), "eventSource": "aws:sqs", "body": string(event)})
+		records = append(records, map[string]string{"messageId": strconv.Itoa(n), "eventSource": "aws:sqs", "body": string(event)})
 	}
 	records = append(records, map[string]string{"messageId": "3", "eventSource": "aws:sqs", "body": "no event"})
 	batch, err := json.Marshal(map[string]any{"Records": records})

@@ -191,7 +191,7 @@ func (a *App) leave(unfinished bool) error {
 		errs = append(errs, a.durable.Close(errandPatience))
 		a.durable = nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second) //nolint:contextcheck // closing outlives the work
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	return errors.Join(append(errs, a.store.Leave(ctx, a.node, unfinished))...)
 }

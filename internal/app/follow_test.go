@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -56,7 +55,7 @@ type hubState struct {
 }
 
 // post sends events, which must be taken in.
-func (r *running) post(contentType, body string, more http.Header) (status int, taken receipt) {
+func (r *running) post(contentType, body string) (status int, taken receipt) {
 	r.tb.Helper()
 	token := secret.FromFile(filepath.Join(r.data, app.TokenFile))
 	if err := token.Resolve(".", nil); err != nil {
@@ -66,7 +65,6 @@ func (r *running) post(contentType, body string, more http.Header) (status int, 
 	if err != nil {
 		r.tb.Fatal(err)
 	}
-	maps.Copy(request.Header, more)
 	request.Header.Set("Authorization", "Bearer "+token.Reveal())
 	request.Header.Set("Content-Type", contentType)
 	answer, err := http.DefaultClient.Do(request)
@@ -135,7 +133,7 @@ func TestSecurityHubIsToldOfOutcomes(t *testing.T) {
 	hub.Import(t, finding)
 	r := run(t, c)
 
-	status, got := r.post("application/json", `{"Findings":[`+finding+`,{"SchemaVersion":"2018-10-08","Id":"bad"}]}`, nil)
+	status, got := r.post("application/json", `{"Findings":[`+finding+`,{"SchemaVersion":"2018-10-08","Id":"bad"}]}`)
 	if status != http.StatusAccepted || got.Accepted != 1 || got.SetAside != 1 || !strings.Contains(got.Why[0], "ProductArn: is missing") {
 		t.Fatalf("answered %d: %+v", status, got)
 	}
@@ -161,7 +159,7 @@ func TestSecurityHubIsToldOfOutcomes(t *testing.T) {
 	eventually(t, "RESOLVED", func() bool { return state().Workflow.Status == "RESOLVED" })
 
 	// Security Hub tells of what it was told: that opens no incident.
-	r.post("application/json", string(hub.Hub(t)), nil)
+	r.post("application/json", string(hub.Hub(t)))
 	if err := r.admin().Get(t.Context(), "/v1/incidents", url.Values{"state": {"open,contained,closed"}}, &page); err != nil || len(page.Items) != 1 {
 		t.Errorf("%v, %d incidents, want still one", err, len(page.Items))
 	}
@@ -223,7 +221,7 @@ func TestCloudEventsInAndOut(t *testing.T) {
 		event := fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"urn:scanner","type":"com.riposte.finding","time":%q,
 			"data":{"type":"mining","title":"A pod mines","severity":"high","entities":[{"kind":"pod","id":"shop/%s"}]}}`, id, time.Now().UTC().Format(time.RFC3339), id)
 		for range 2 {
-			if status, taken := r.post("application/cloudevents+json", event, nil); status != http.StatusAccepted || taken.Accepted != 1 {
+			if status, taken := r.post("application/cloudevents+json", event); status != http.StatusAccepted || taken.Accepted != 1 {
 				t.Fatalf("answered %d: %+v", status, taken)
 			}
 		}
@@ -252,7 +250,7 @@ func TestCloudEventsInAndOut(t *testing.T) {
 	mu.Unlock()
 	r = run(t, c)
 	reach(3)
-	if _, taken := r.post("application/cloudevents+json", `{"specversion":"1.0","id":"x"}`, nil); taken.SetAside != 1 || !strings.Contains(taken.Why[0], "source: is missing") {
+	if _, taken := r.post("application/cloudevents+json", `{"specversion":"1.0","id":"x"}`); taken.SetAside != 1 || !strings.Contains(taken.Why[0], "source: is missing") {
 		t.Errorf("got %+v", taken)
 	}
 	mu.Lock()

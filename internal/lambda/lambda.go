@@ -10,8 +10,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/aws/aws-lambda-go/events" //nolint:depguard // this package is the function
-	runtime "github.com/aws/aws-lambda-go/lambda"
+	"github.com/aws/aws-lambda-go/events"         //nolint:depguard // this package is the function
+	runtime "github.com/aws/aws-lambda-go/lambda" //nolint:depguard // this is where the function runs
 
 	"github.com/riposte-sec/riposte/internal/awslog"
 	"github.com/riposte-sec/riposte/internal/event"

@@ -71,8 +71,10 @@ func TestHandle(t *testing.T) {
 		answer           string
 		fails            bool
 	}{
-		"an event": {payload: `{"id":"e","detail-type":"AWS API Call via CloudTrail","source":"aws.s3","account":"1","region":"r","time":"2026-11-20T10:00:00Z","detail":` + trail("a") + `}`,
-			did: []string{"aws.cloudtrail|a|1", "settle", "close"}, answer: "null"},
+		"an event": {
+			payload: `{"id":"e","detail-type":"AWS API Call via CloudTrail","source":"aws.s3","account":"1","region":"r","time":"2026-11-20T10:00:00Z","detail":` + trail("a") + `}`,
+			did:     []string{"aws.cloudtrail|a|1", "settle", "close"}, answer: "null",
+		},
 		"a batch":          {payload: string(batch), did: []string{"aws.cloudtrail|a|1", "aws.cloudtrail|b|1", "letter aws.message", "letter aws.message", "settle", "close"}, answer: `{"batchItemFailures":[]}`},
 		"a part of it":     {payload: string(batch), refuses: "aws.cloudtrail|a|1", did: []string{"aws.cloudtrail|b|1", "letter aws.message", "letter aws.message", "settle", "close"}, answer: `{"batchItemFailures":[{"itemIdentifier":"m1"}]}`},
 		"not durable":      {payload: trail("a"), refuses: "aws.cloudtrail|a|1", did: []string{"settle", "close"}, fails: true},
