@@ -3,6 +3,7 @@ package playbook
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -99,17 +100,13 @@ func (s *schemer) object(t reflect.Type, place string) shape {
 		keys[key] = one
 	}
 	object := shape{"type": "object", "properties": keys, "additionalProperties": false}
-	for key, more := range objectRules[place] {
-		object[key] = more
-	}
+	maps.Copy(object, objectRules[place])
 	return object
 }
 
 // refine adds what the parser and the check ask of a key beyond its type.
 func (s *schemer) refine(at string, one shape) {
-	for key, rule := range keyRules[at] {
-		one[key] = rule
-	}
+	maps.Copy(one, keyRules[at])
 	switch at {
 	case "step.use":
 		s.enum(one, s.actions(func(action.Effect) bool { return true }))

@@ -123,11 +123,12 @@ func stack(blocks ...block) block {
 }
 
 // framed puts a frame around a block.
-func (b block) framed(f Frame) block {
+func framed(b block, f Frame) block {
 	label := utf8.RuneCountInString(f.Label)*letter + 2*padding
-	b.move(padding, head)
-	b.axis += padding
-	b.w, b.h = max(b.w+2*padding, label), b.h+head+padding
+	left := max(padding, label-b.axis) // the label stands beside the way in
+	b.move(left, head)
+	b.axis += left
+	b.w, b.h = b.w+left+padding, b.h+head+padding
 	f.W, f.H = b.w, b.h
 	b.frames = append([]Frame{f}, b.frames...)
 	return b
@@ -205,20 +206,21 @@ func repeated(top Node, body block, s *playbook.Step) block {
 	b.edges = append(b.edges, Edge{From: last.ID, To: first.ID, Way: Back, Line: []Point{
 		{last.X, last.Y + last.H/2}, {aside / 2, last.Y + last.H/2}, {aside / 2, first.Y + first.H/2}, {first.X, first.Y + first.H/2},
 	}})
-	return b.framed(Frame{ID: top.ID, Label: "foreach " + s.ID})
+	return framed(b, Frame{ID: top.ID, Label: "foreach " + s.ID})
 }
 
 // rescued puts what deals with a failure beside what may fail.
 func rescued(b, handler block, id string, kind playbook.Kind) block {
-	from, side := b.node(b.in), 0
+	from := b.node(b.in)
+	var side int
 	if kind == playbook.Use || kind == playbook.Ask || kind == playbook.Wait || kind == playbook.Set || kind == playbook.Fail {
 		side = from.Y + from.H/2
 	} else {
-		b = b.framed(Frame{ID: id + ":try", Label: "what may fail of " + bounded(id, mostLabel)})
+		b = framed(b, Frame{ID: id + ":try", Label: "what may fail of " + bounded(id, mostLabel)})
 		side = head / 2
 	}
 	const label = "if it fails"
-	handler = handler.framed(Frame{ID: id + ":error", Label: "on_error of " + bounded(id, mostLabel), Dashed: true})
+	handler = framed(handler, Frame{ID: id + ":error", Label: "on_error of " + bounded(id, mostLabel), Dashed: true})
 	handler.w = max(handler.w, handler.axis+2*letter+len(label)*letter)
 	right := b.w
 	if len(b.frames) == 0 {

@@ -140,7 +140,7 @@ func (l *layout) whole(p *playbook.Playbook, prefix string) block {
 		return body
 	}
 	gate := leaf(Node{ID: prefix + ":finally", Shape: JoinPoint, Title: "However the steps ended"})
-	last := l.steps(p.Finally, prefix).framed(Frame{ID: prefix + "finally", Label: "finally, however the steps ended"})
+	last := framed(l.steps(p.Finally, prefix), Frame{ID: prefix + "finally", Label: "finally, however the steps ended"})
 	return stack(body, gate, last)
 }
 
@@ -167,7 +167,7 @@ func (l *layout) does(s *playbook.Step, prefix string) block {
 	switch s.Does {
 	case playbook.Group:
 		if s.If == nil {
-			return stack(leaf(head), l.steps(s.Steps, prefix)).framed(Frame{ID: id, Label: s.ID})
+			return framed(stack(leaf(head), l.steps(s.Steps, prefix)), Frame{ID: id, Label: s.ID})
 		}
 		return choose(head, []branch{{"yes", l.steps(s.Steps, prefix)}, {"no", l.steps(s.Else, prefix)}}, Case)
 	case playbook.Parallel:
@@ -186,7 +186,7 @@ func (l *layout) does(s *playbook.Step, prefix string) block {
 		return repeated(head, l.steps(s.Steps, id+"[0]/"), s)
 	case playbook.Call:
 		if s.Calls != nil {
-			return stack(leaf(head), l.whole(s.Calls, id+"/")).framed(Frame{ID: id, Label: "playbook " + bounded(s.Called, mostLabel)})
+			return framed(stack(leaf(head), l.whole(s.Calls, id+"/")), Frame{ID: id, Label: "playbook " + bounded(s.Called, mostLabel)})
 		}
 	case playbook.Fail:
 		b := leaf(head)
@@ -304,7 +304,7 @@ func asks(a *playbook.Approve) []string {
 		lines = append(lines, fmt.Sprintf("within %s, or else %s", short(a.Within), a.Otherwise))
 	}
 	if len(a.Escalate) > 0 {
-		lines = append(lines, fmt.Sprintf("more are asked after %s", short(a.Escalate[0].After)))
+		lines = append(lines, "more are asked after "+short(a.Escalate[0].After))
 	}
 	return lines
 }

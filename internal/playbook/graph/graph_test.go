@@ -25,8 +25,11 @@ var update = flag.Bool("update", false, "write the pictures as they are")
 
 func specs() []action.Spec {
 	return []action.Spec{
-		{Name: "test.look", Effect: action.Read}, {Name: "test.fence", Effect: action.Contain}, {Name: "test.copy", Effect: action.Contain},
-		{Name: "test.destroy", Effect: action.Destroy}, {Name: "notify", Effect: action.Notify},
+		{Name: "test.look", Effect: action.Read},
+		{Name: "test.fence", Effect: action.Contain},
+		{Name: "test.copy", Effect: action.Contain},
+		{Name: "test.destroy", Effect: action.Destroy},
+		{Name: "notify", Effect: action.Notify},
 	}
 }
 
@@ -169,6 +172,9 @@ func clear(t *testing.T, g *graph.Graph) { //nolint:predeclared // the picture i
 			}
 		}
 	}
+	for _, f := range g.Frames {
+		labels = append(labels, box{"the label " + f.Label, f.X + 14, f.Y + 6, len([]rune(f.Label)) * 7, 12})
+	}
 	var frames []box
 	for _, f := range g.Frames {
 		frame := box{f.ID, f.X, f.Y, f.W, f.H}
@@ -186,7 +192,7 @@ func clear(t *testing.T, g *graph.Graph) { //nolint:predeclared // the picture i
 				t.Errorf("%s to %s is not straight: %v", e.From, e.To, e.Line)
 			}
 			way := box{"", min(a.X, b.X), min(a.Y, b.Y), max(a.X, b.X) - min(a.X, b.X) + 1, max(a.Y, b.Y) - min(a.Y, b.Y) + 1}
-			for _, n := range nodes {
+			for _, n := range append(slices.Clone(nodes), labels...) {
 				inner := box{n.name, n.x + 2, n.y + 2, n.w - 4, n.h - 4}
 				if way.meets(inner) {
 					t.Errorf("the line from %s to %s crosses %s", e.From, e.To, n.name)

@@ -62,20 +62,21 @@ func (g *Graph) draw(alone bool) []byte {
 // describe says what is in the picture to who doesn't see it: the steps, in their order.
 func (g *Graph) describe() string {
 	const most = 60
-	text := g.Summary
+	var text strings.Builder
+	text.WriteString(g.Summary)
 	count := 0
 	for _, n := range g.Nodes {
 		if n.Step == "" {
 			continue
 		}
 		if count++; count <= most {
-			text += fmt.Sprintf(" %d. %s.", count, strings.Join(n.Lines, ", "))
+			fmt.Fprintf(&text, " %d. %s.", count, strings.Join(n.Lines, ", "))
 		}
 	}
 	if count > most {
-		text += fmt.Sprintf(" And %d more steps.", count-most)
+		fmt.Fprintf(&text, " And %d more steps.", count-most)
 	}
-	return text
+	return text.String()
 }
 
 func (e *Edge) draw(out *bytes.Buffer) {

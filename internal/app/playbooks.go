@@ -1,0 +1,84 @@
+package app
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/auth"
+	"github.com/riposte-sec/riposte/internal/fault"
+	"github.com/riposte-sec/riposte/internal/playbook"
+)
+
+// Installation is what a configuration's playbooks are held against: its actions, the roles, who is on call. With
+// all, every action of this build.
+func Installation(c Config, all bool) playbook.Installation {
+	specs := AllSpecs(c)
+	house := playbook.Installation{Actions: specs, Rotations: rotations(specs)}
+	for _, role := range auth.Roles() {
+		house.Roles = append(house.Roles, string(role))
+	}
+	if !all {
+		house.Actions = slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return !c.enables(s.Name) })
+	}
+	return house
+}
+
+// Playbooks are those in force with a configuration, by name.
+func Playbooks(c Config) ([]*playbook.Playbook, error) {
+	specs := AllSpecs(c)
+	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return loaded.Playbooks, nil
+}
+
+// ReadPlaybooks reads the playbooks at paths, beside those in force, which they may call and replace. They are
+// checked, and given first.
+func ReadPlaybooks(c Config, paths []string) ([]*playbook.Playbook, error) {
+	var read []*playbook.Playbook
+	var errs []error
+	for _, path := range paths {
+		files, err := own(path)
+		if err != nil {
+			return nil, fault.Wrap(fault.NotFound, err)
+		}
+		if len(files) == 0 {
+			errs = append(errs, fault.New(fault.Invalid, "%s: there are no YAML files", path))
+		}
+		for _, file := range files {
+			book, err := playbook.Parse(file.name, file.text)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if slices.ContainsFunc(read, func(p *playbook.Playbook) bool { return p.Name == book.Name }) {
+				errs = append(errs, fault.New(fault.Invalid, "%s: the playbook %s is there already", file.name, book.Name))
+			}
+			read = append(read, book)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	known, err := Playbooks(c)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(read)
+	for _, book := range known {
+		if !slices.ContainsFunc(read, func(p *playbook.Playbook) bool { return p.Name == book.Name }) {
+			all = append(all, book)
+		}
+	}
+	if err := playbook.Link(all); err != nil {
+		return nil, err
+	}
+	house := Installation(c, true)
+	for _, book := range read {
+		errs = append(errs, playbook.Check(book, house))
+	}
+	return read, errors.Join(errs...)
+}
