@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
@@ -20,7 +21,7 @@ func Installation(c Config, all bool) playbook.Installation {
 		house.Roles = append(house.Roles, string(role))
 	}
 	if !all {
-		house.Actions = slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return !c.enables(s.Name) })
+		house.Actions = slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return strings.HasPrefix(s.Name, "aws.") && !c.AWS.Enabled })
 	}
 	return house
 }

@@ -42,6 +42,9 @@ func nodeOf(v any) (*yaml.Node, error) {
 			if err != nil {
 				return nil, err
 			}
+			if slices.Contains(order, key) {
+				name.Style = 0 // on is no truth value here
+			}
 			value, err := nodeOf(v[key])
 			if err != nil {
 				return nil, err
