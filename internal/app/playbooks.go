@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/riposte-sec/riposte/internal/action"
-	"github.com/riposte-sec/riposte/internal/auth"
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/playbook"
 )
@@ -16,18 +15,15 @@ import (
 // all, every action of this build.
 func Installation(c Config, all bool) playbook.Installation {
 	specs := AllSpecs(c)
-	house := playbook.Installation{Actions: specs, Rotations: rotations(specs)}
-	for _, role := range auth.Roles() {
-		house.Roles = append(house.Roles, string(role))
-	}
+	house := playbook.Installation{Actions: specs, Roles: roles(), Rotations: rotations(specs)}
 	if !all {
 		house.Actions = slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return strings.HasPrefix(s.Name, "aws.") && !c.AWS.Enabled })
 	}
 	return house
 }
 
-// Playbooks are those in force with a configuration, by name.
-func Playbooks(c Config) ([]*playbook.Playbook, error) {
+// BooksInForce are the playbooks in force with a configuration, by name.
+func BooksInForce(c Config) ([]*playbook.Playbook, error) {
 	specs := AllSpecs(c)
 	loaded, err := LoadContent(c.Content, specs, specs, time.Now())
 	if err != nil {
@@ -64,7 +60,7 @@ func ReadPlaybooks(c Config, paths []string) ([]*playbook.Playbook, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	known, err := Playbooks(c)
+	known, err := BooksInForce(c)
 	if err != nil {
 		return nil, err
 	}

@@ -305,7 +305,7 @@ func (r *root) books() (app.Config, []*playbook.Playbook, error) {
 	if err != nil {
 		return settings, nil, err
 	}
-	books, err := app.Playbooks(settings)
+	books, err := app.BooksInForce(settings)
 	return settings, books, err
 }
 
