@@ -20,9 +20,9 @@ var (
 	// nouns, each after those that it may import.
 	nouns = []string{"fault", "entity", "event", "finding", "incident", "record", "action", "run", "guardrail", "question"}
 	// shared is what engines and edges may build on, beside the nouns; each after those it may import.
-	shared = []string{"secret", "document", "expr", "playbook", "awslog", "cloudevent", "ledger", "courier"}
+	shared = []string{"secret", "document", "expr", "playbook", "playbook/graph", "awslog", "cloudevent", "ledger", "courier"}
 	// engines are told what they need by interfaces of their own.
-	engines = []string{"ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "approvallink", "oncall", "follow"}
+	engines = []string{"cacao", "ingest", "detect", "correlate", "triage", "respond", "durable", "channel", "rulecase", "coverage", "approvallink", "oncall", "follow"}
 	// edges are where people, programs and disks meet the engines. They declare what they read.
 	edges = []string{"store", "store/query", "auth", "api", "api/client", "config", "telemetry", "health", "replay", "lambda", "playcase"}
 	// wired may import everything.

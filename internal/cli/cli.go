@@ -104,7 +104,7 @@ func (r *root) command() *cobra.Command {
 	}
 	in("run", r.serve(), r.lambda(), r.demo(), r.check(), r.permissions(), r.preflight(), r.accounts(), r.tokens(), r.openAPI(), r.versions())
 	in("work", r.incidents(), r.findings(), r.runs(), r.approvals(), r.approve(), r.deny(), r.undo(), r.letters(), r.onCall(), r.status())
-	in("code", r.test(), r.plan(), r.replay(), r.coverage(), r.rules())
+	in("code", r.test(), r.plan(), r.replay(), r.coverage(), r.rules(), r.playbooks())
 	in("rails", r.freeze(), r.unfreeze(), r.freezes(), r.protect(), r.unprotect(), r.protections())
 	in("record", r.ledger())
 	c.SetIn(r.In)

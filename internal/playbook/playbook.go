@@ -173,11 +173,15 @@ const (
 // Answers reports whether the playbook applies to a finding of a type. The error says what its
 // condition asks for and the finding lacks.
 func (p *Playbook) Answers(ctx context.Context, findingType string, scope expr.Scope) (bool, error) {
-	matched := slices.ContainsFunc(p.Findings, func(pattern string) bool { return guardrail.Glob(pattern, findingType) })
-	if !matched || p.If == nil {
+	if matched := p.Matches(findingType); !matched || p.If == nil {
 		return matched, nil
 	}
 	return p.If.True(ctx, scope)
+}
+
+// Matches reports whether a type of findings is one that the playbook answers, its condition aside.
+func (p *Playbook) Matches(findingType string) bool {
+	return slices.ContainsFunc(p.Findings, func(pattern string) bool { return guardrail.Glob(pattern, findingType) })
 }
 
 // Subject names what a run of this playbook for this finding is about: the entities of the finding that

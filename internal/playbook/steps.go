@@ -127,26 +127,28 @@ func (w *writtenStep) does() []Kind {
 	return kinds
 }
 
+// goesWith lists the keys of a step that go with some of what a step may do, and not with the rest.
+var goesWith = []struct { //nolint:gochecknoglobals // a constant list
+	key   string
+	kinds []Kind
+	has   func(*writtenStep) bool
+}{
+	{"with", []Kind{Use, Call}, func(w *writtenStep) bool { return len(w.With) > 0 }},
+	{"steps", []Kind{Group, ForEach}, func(w *writtenStep) bool { return len(w.Steps) > 0 }},
+	{"cases", []Kind{Switch}, func(w *writtenStep) bool { return len(w.Cases) > 0 }},
+	{"else", []Kind{Group, Switch}, func(w *writtenStep) bool { return len(w.Else) > 0 }},
+	{"retry", []Kind{Use}, func(w *writtenStep) bool { return w.Retry != nil }},
+	{"timeout", []Kind{Use}, func(w *writtenStep) bool { return w.Timeout != 0 }},
+	{"within", []Kind{Use}, func(w *writtenStep) bool { return w.Within != 0 }},
+	{"for", []Kind{Use}, func(w *writtenStep) bool { return w.For != 0 }},
+}
+
 // misplaced names the keys of a step that don't go with what it does.
 func (w *writtenStep) misplaced(kind Kind) []string {
-	type key struct {
-		name string
-		is   bool
-		with []Kind
-	}
 	var wrong []string
-	for _, k := range []key{
-		{"with", len(w.With) > 0, []Kind{Use, Call}},
-		{"steps", len(w.Steps) > 0, []Kind{Group, ForEach}},
-		{"cases", len(w.Cases) > 0, []Kind{Switch}},
-		{"else", len(w.Else) > 0, []Kind{Group, Switch}},
-		{"retry", w.Retry != nil, []Kind{Use}},
-		{"timeout", w.Timeout != 0, []Kind{Use}},
-		{"within", w.Within != 0, []Kind{Use}},
-		{"for", w.For != 0, []Kind{Use}},
-	} {
-		if k.is && !slices.Contains(k.with, kind) {
-			wrong = append(wrong, k.name)
+	for _, one := range goesWith {
+		if one.has(w) && !slices.Contains(one.kinds, kind) {
+			wrong = append(wrong, one.key)
 		}
 	}
 	return wrong
