@@ -159,8 +159,8 @@ func named(word string) entity.Entity {
 	return e
 }
 
-// answering names the playbooks that answer a finding of GuardDuty.
-func answering(t *testing.T, books []*playbook.Playbook, kind, severity, entities string) []string {
+// whoAnswers names the playbooks that answer a finding of GuardDuty.
+func whoAnswers(t *testing.T, books []*playbook.Playbook, kind, severity, entities string) []string {
 	t.Helper()
 	level, err := finding.ParseSeverity(severity)
 	if err != nil {
@@ -216,7 +216,7 @@ func TestEveryGuardDutyFindingIsAnswered(t *testing.T) {
 		}
 		cells := strings.Split(line, " | ")
 		for _, kind := range typesOf(cells[0]) {
-			got, want := answering(t, books, kind, cells[1], cells[2]), strings.Fields(cells[3])
+			got, want := whoAnswers(t, books, kind, cells[1], cells[2]), strings.Fields(cells[3])
 			slices.Sort(want)
 			if !slices.Equal(got, want) {
 				t.Errorf("%s, %s, of %s: answered by %q, want %q", kind, cells[1], cells[2], got, want)
@@ -236,14 +236,14 @@ func TestWhatRunsIsContainedWhereItRuns(t *testing.T) {
 				"instance": "isolate-compromised-instance", "instance cluster": "isolate-compromised-instance",
 				"instance cluster pod": "isolate-compromised-pod", "cluster task": "stop-compromised-task", "instance cluster task": "stop-compromised-task",
 			} {
-				got := answering(t, books, kind, "high", entities)
+				got := whoAnswers(t, books, kind, "high", entities)
 				if !slices.Contains(got, want) {
 					t.Errorf("%s of %s: answered by %q, want %s among them", kind, entities, got, want)
 				}
 				if want != "isolate-compromised-instance" && (slices.Contains(got, "isolate-compromised-instance") || slices.Contains(got, "stop-cryptomining-instance")) {
 					t.Errorf("%s of %s: answered by %q; its host is not to be touched", kind, entities, got)
 				}
-				if low := answering(t, books, kind, "low", entities); !slices.Equal(low, []string{"tell-about-minor-finding"}) {
+				if low := whoAnswers(t, books, kind, "low", entities); !slices.Equal(low, []string{"tell-about-minor-finding"}) {
 					t.Errorf("%s of %s, low: answered by %q, want people told", kind, entities, low)
 				}
 			}
