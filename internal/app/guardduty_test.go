@@ -16,8 +16,8 @@ import (
 	"github.com/riposte-sec/riposte/internal/playbook"
 )
 
-// guardDutyTypes are GuardDuty's types of findings with a severity that it gives, entities that it names, and a
-// playbook that must answer. An @ stands for each of the parts in a family's line.
+// guardDutyTypes are GuardDuty's types of findings, those of a family in one line, with a severity that it gives them,
+// the entities that it names, and the playbooks that must answer, which are all that may.
 const guardDutyTypes = `
 # EC2
 Backdoor:EC2/C&CActivity.B C&CActivity.B!DNS DenialOfService.Dns DenialOfService.Tcp DenialOfService.Udp DenialOfService.UdpOnTcpPorts DenialOfService.UnusualProtocol Spambot | medium | instance | isolate-compromised-instance
@@ -169,7 +169,7 @@ func whoAnswers(t *testing.T, books []*playbook.Playbook, kind, severity, entiti
 	f := finding.Finding{
 		Product: finding.GuardDuty, Type: "guardduty:" + kind, Severity: level, Title: kind, Account: "111122223333", Region: "eu-west-1",
 	}
-	for _, word := range strings.Fields(entities) {
+	for _, word := range strings.FieldsSeq(entities) {
 		f.Entities = append(f.Entities, named(word))
 	}
 	var names []string
@@ -260,7 +260,7 @@ func TestPlaybooksForGuardDutySayWhatTheyAre(t *testing.T) {
 	seen := 0
 	for _, book := range shippedPlaybooks(t) {
 		own := !slices.ContainsFunc(book.Findings, func(f string) bool { return !strings.HasPrefix(f, "guardduty:") })
-		if !own { // rules start it too, or called by others: those are asked below
+		if !own { // rules start it too
 			continue
 		}
 		seen++
@@ -323,4 +323,3 @@ func TestRealGuardDutyTypesAreKnown(t *testing.T) {
 }
 
 var guardDutyType = regexp.MustCompile(`\b[A-Z][A-Za-z]+:(EC2|IAMUser|S3|Kubernetes|RDS|Lambda|Runtime)/[A-Za-z0-9&.!]+`)
-
