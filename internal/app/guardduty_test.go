@@ -169,7 +169,7 @@ func whoAnswers(t *testing.T, books []*playbook.Playbook, kind, severity, entiti
 	f := finding.Finding{
 		Product: finding.GuardDuty, Type: "guardduty:" + kind, Severity: level, Title: kind, Account: "111122223333", Region: "eu-west-1",
 	}
-	for _, word := range strings.FieldsSeq(entities) {
+	for word := range strings.FieldsSeq(entities) {
 		f.Entities = append(f.Entities, named(word))
 	}
 	var names []string
