@@ -8,7 +8,8 @@ import (
 )
 
 // ahead plans the changing steps after one, as far as that is possible now: up to the next question, to a wait,
-// or to a step that needs what isn't known yet. It changes nothing of the session.
+// or to a step that needs what isn't known yet. One that can't be planned, and without which the playbook goes on,
+// is left out. It changes nothing of the session.
 func (s *session) ahead(ctx context.Context, f *frame, id string, plans []run.Plan) []run.Plan {
 	for f.caller != nil || f.around != nil {
 		if f.around != nil {
@@ -83,7 +84,7 @@ func (s *scout) into(ctx context.Context, f *frame, step *playbook.Step, state r
 		}
 		s.steps(ctx, f, step.Steps)
 	case playbook.Parallel:
-		s.steps(ctx, f, step.Parallel)
+		s.branches(ctx, f, step.Parallel)
 	case playbook.Switch:
 		s.choice(ctx, f, step, state)
 	case playbook.ForEach:
@@ -95,15 +96,28 @@ func (s *scout) into(ctx context.Context, f *frame, step *playbook.Step, state r
 	}
 }
 
+// branches plans all branches: what keeps one from going on doesn't keep the others.
+func (s *scout) branches(ctx context.Context, f *frame, steps []playbook.Step) {
+	stopped := false
+	for i := range steps {
+		s.done = false
+		s.one(ctx, f, &steps[i])
+		stopped = stopped || s.done
+	}
+	s.done = stopped
+}
+
 func (s *scout) change(ctx context.Context, f *frame, step *playbook.Step, state run.Step) {
 	do, known := s.actions[step.Action]
 	if !known || !do.Spec().Effect.Changes() || !s.found {
 		return
 	}
 	change, err := s.plan(ctx, f, do, step, state.ID)
-	if s.done = err != nil; !s.done {
-		s.plans = append(s.plans, run.Plan{Step: state.ID, Change: change, Hash: change.Hash()})
+	if err != nil {
+		s.done = step.OnError != playbook.Continue
+		return
 	}
+	s.plans = append(s.plans, run.Plan{Step: state.ID, Change: change, Hash: change.Hash()})
 }
 
 func (s *scout) choice(ctx context.Context, f *frame, step *playbook.Step, state run.Step) {

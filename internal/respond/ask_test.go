@@ -331,3 +331,35 @@ func TestQuestionIsWithdrawnWhenTheRunIsCancelled(t *testing.T) {
 		}
 	})
 }
+
+// What can't be planned, and without which the playbook goes on, must not hide the rest from who is asked.
+func TestAQuestionShowsWhatComesAfterAStepThatFails(t *testing.T) {
+	story(t, func(o *office) {
+		id := o.begin(book(run.Approve, `
+steps:
+	- id: sure
+	  approve: {by: [incident_analyst]}
+	- id: evidence
+	  parallel:
+	    - {id: memory, use: test.world.set_thing, with: {thing: nothing, to: kept}, on_error: continue}
+	    - {id: disk, use: test.world.set_thing, with: {thing: lamp, to: off}}
+	- id: branches
+	  parallel:
+	    - {id: broken, use: test.world.set_thing, with: {thing: nothing, to: shut}}
+	    - {id: window, use: test.world.set_thing, with: {thing: window, to: shut}}
+	- {id: door, use: test.world.set_thing, with: {thing: door, to: shut}}
+`))
+		var steps []string
+		for _, plan := range o.pending(id).Plans {
+			steps = append(steps, plan.Step)
+		}
+		if got := strings.Join(steps, " "); got != "disk window" { // the door needs what is broken
+			o.Errorf("asked about %q, want disk and window", got)
+		}
+		o.answer(id, true)
+		o.is(id, run.Failed)
+		o.value("lamp", "off")
+		o.value("window", "shut")
+		o.value("door", "open")
+	})
+}

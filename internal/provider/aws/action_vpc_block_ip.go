@@ -257,9 +257,14 @@ func (w *way) finish() {
 	w.Late = len(w.Rules) > 0 && !w.covered
 }
 
-// free is the highest number that is free and in time, 0 if none is.
+// free is the highest number that is free and in time, 0 if none is. Of a state that is written in a test or a journal
+// no entries are known.
 func (w *way) free() int32 {
-	for number := w.limit - 1; number > 0; number-- {
+	limit := w.limit
+	if limit == 0 {
+		limit = lastRule
+	}
+	for number := limit - 1; number > 0; number-- {
 		if !w.taken[number] {
 			return number
 		}
