@@ -35,6 +35,7 @@ func TestASFFResources(t *testing.T) {
 		"key":                     {`{"Type":"AwsIamAccessKey","Id":"AWS::IAM::AccessKey:AKIAEXAMPLE"}`, "actor access_key AKIAEXAMPLE <- Resources.Id"},
 		"bucket by name":          {`{"Type":"AwsS3Bucket","Id":"acme-data"}`, "target bucket acme-data <- Resources.Id"},
 		"security group":          {`{"Type":"AwsEc2SecurityGroup","Id":"sg-1"}`, "target security_group sg-1 <- Resources.Id"},
+		"security group in a VPC": {`{"Type":"AwsEc2SecurityGroup","Id":"sg-1","Details":{"AwsEc2SecurityGroup":{"VpcId":"vpc-1"}}}`, "target security_group sg-1 <- Resources.Id; context vpc vpc-1 <- Resources.Details.AwsEc2SecurityGroup.VpcId"},
 		"database by ARN":         {`{"Type":"AwsRdsDbInstance","Id":"arn:aws:rds:eu-west-1:111122223333:db:shop"}`, "target database shop <- Resources.Id"},
 		"database by another ARN": {`{"Type":"AwsRdsDbInstance","Id":"arn:aws:rds:eu-west-1:111122223333:dbinstance:db-1","Details":{"AwsRdsDbInstance":{"DBInstanceIdentifier":"shop"}}}`, "target database shop <- Resources.Details.AwsRdsDbInstance.DBInstanceIdentifier"},
 		"database snapshot":       {`{"Type":"AwsRdsDbSnapshot","Id":"arn:aws:rds:eu-west-1:111122223333:snapshot:rds:shop-2026"}`, "target snapshot rds:shop-2026 <- Resources.Id"},
@@ -52,7 +53,7 @@ func TestASFFResources(t *testing.T) {
 			got := tell(t, about("["+test.resource+"]")).Entities
 			want := []string{"context account 111122223333 <- AwsAccountId"}
 			if test.want != "" {
-				want = append([]string{test.want}, want...)
+				want = append(strings.Split(test.want, "; "), want...)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)

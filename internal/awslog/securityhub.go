@@ -67,7 +67,7 @@ func controlOf(asff value) string {
 var asffDetails = compile(strings.Join([]string{
 	"network_interface AwsEc2Instance.NetworkInterfaces.NetworkInterfaceId", "~vpc AwsEc2Instance.VpcId",
 	"~subnet AwsEc2Instance.SubnetId", "~instance_profile AwsEc2Instance.IamInstanceProfileArn",
-	"~image AwsEc2Instance.ImageId",
+	"~image AwsEc2Instance.ImageId", "~vpc AwsEc2SecurityGroup.VpcId",
 }, ", "))
 
 func securityHubResource(g *gather, resource value) {
