@@ -297,3 +297,11 @@ func TestCheckRunsTheTestsBesideRules(t *testing.T) {
 		t.Errorf("got %v, want the failing test named", err)
 	}
 }
+
+// TestShippedPlaybooksFit does at each change what a start leaves out.
+func TestShippedPlaybooksFit(t *testing.T) {
+	t.Parallel()
+	if err := app.CheckShipped(); err != nil {
+		t.Error(err)
+	}
+}

@@ -48,6 +48,7 @@ type Expr struct {
 	text    string
 	program cel.Program
 	paths   [][]string
+	kind    *cel.Type
 	plain   []string // the one chain of names that it is; nil where it is more
 }
 
@@ -90,8 +91,36 @@ func hasField(object, name ref.Val) ref.Val { //nolint:ireturn // CEL's own sign
 	return types.True
 }
 
+// mostKept bounds the expressions that are kept compiled.
+const mostKept = 4096
+
+// kept are expressions that were compiled before: many playbooks ask the same.
+var kept = struct { //nolint:gochecknoglobals // an expression never changes
+	sync.Mutex
+	exprs map[string]*Expr
+}{exprs: map[string]*Expr{}}
+
 // Compile checks an expression. Its error says where in the text the mistake is.
 func Compile(text string) (*Expr, error) {
+	kept.Lock()
+	known, ok := kept.exprs[text]
+	kept.Unlock()
+	if ok {
+		return known, nil
+	}
+	compiled, err := compile(text)
+	if err != nil {
+		return nil, err
+	}
+	kept.Lock()
+	defer kept.Unlock()
+	if len(kept.exprs) < mostKept {
+		kept.exprs[text] = compiled
+	}
+	return compiled, nil
+}
+
+func compile(text string) (*Expr, error) {
 	if len(text) > longest {
 		return nil, fmt.Errorf("expression of %d bytes; at most %d are read", len(text), longest)
 	}
@@ -110,7 +139,7 @@ func Compile(text string) (*Expr, error) {
 		return nil, fmt.Errorf("expression %q: %w", text, err)
 	}
 	tree := checked.NativeRep().Expr()
-	return &Expr{text: text, program: program, paths: selections(tree), plain: chain(tree)}, nil
+	return &Expr{text: text, program: program, paths: selections(tree), kind: checked.OutputType(), plain: chain(tree)}, nil
 }
 
 // CompileBool is Compile for conditions: an expression that can't be true or false is refused.
@@ -119,13 +148,8 @@ func CompileBool(text string) (*Expr, error) {
 	if err != nil {
 		return nil, err
 	}
-	env, err := environment()
-	if err != nil {
-		return nil, err
-	}
-	checked, _ := env.Compile(text)
-	if kind := checked.OutputType(); !kind.IsAssignableType(cel.BoolType) {
-		return nil, fmt.Errorf("expression %q is of type %s; a condition must be true or false", text, kind)
+	if !compiled.kind.IsAssignableType(cel.BoolType) {
+		return nil, fmt.Errorf("expression %q is of type %s; a condition must be true or false", text, compiled.kind)
 	}
 	return compiled, nil
 }

@@ -64,6 +64,9 @@ func (p *Playbook) calls() []*Playbook {
 	return found
 }
 
+// Calling reports whether the playbook calls another, over others or not.
+func (p *Playbook) Calling(other *Playbook) bool { return slices.Contains(p.calls(), other) }
+
 // size is how many steps a run may come to at most.
 func size(steps []Step) int {
 	count := 0

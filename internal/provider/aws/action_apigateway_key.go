@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var apiKeyForm = regexp.MustCompile(`^[a-z0-9]{6,20}$`)
+var apiKeyForm = shaped(`^[a-z0-9]{6,20}$`)
 
 // apiKey is whether a key of API Gateway's is let in.
 type apiKey struct {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -18,7 +17,7 @@ import (
 
 const allTrails = "arn:{partition}:cloudtrail:{region}:{account}:trail/*"
 
-var trailName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,127}$`)
+var trailName = shaped(`^[A-Za-z0-9][A-Za-z0-9._-]{2,127}$`)
 
 // logging is whether a trail logs.
 type logging struct {

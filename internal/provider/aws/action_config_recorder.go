@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +13,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var recorderForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,256}$`)
+var recorderForm = shaped(`^[A-Za-z0-9_.-]{1,256}$`)
 
 // recording is whether AWS Config's recorder records.
 type recording struct {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +100,7 @@ func wantedDomains(in action.Input) ([]string, error) {
 	return []string{domain}, nil
 }
 
-var domainListForm = regexp.MustCompile(`^rslvr-fdl-[0-9a-z]{1,40}$`)
+var domainListForm = shaped(`^rslvr-fdl-[0-9a-z]{1,40}$`)
 
 // domainList reads a domain list, which must be the account's own.
 func (c *Cloud) domainList(ctx context.Context, in action.Input) (*route53resolver.Client, types.FirewallDomainList, error) {

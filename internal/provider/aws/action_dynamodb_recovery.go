@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,7 +13,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/entity"
 )
 
-var tableForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{3,255}$`)
+var tableForm = shaped(`^[A-Za-z0-9_.-]{3,255}$`)
 
 func tableNaming() naming {
 	return naming{what: "DynamoDB table", param: "table", kind: entity.Table, service: "dynamodb", prefix: "table/", form: tableForm}

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -107,7 +106,7 @@ CloudTrail doesn't tell what other accounts did with it.
 The snapshot must belong to this account. Undo shares it with the same again; where public sharing is blocked
 in the account by then, EC2 refuses that.`
 
-var snapshotForm = regexp.MustCompile(`^snap-[0-9a-f]{8,17}$`)
+var snapshotForm = shaped(`^snap-[0-9a-f]{8,17}$`)
 
 // newUnshareSnapshot makes aws.ebs.unshare_snapshot.
 func newUnshareSnapshot(c *Cloud, snapshots *census) *ec2Setting[sharing] {

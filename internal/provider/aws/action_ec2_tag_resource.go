@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -43,9 +42,9 @@ var taggable = map[string]struct { //nolint:gochecknoglobals // a constant table
 }
 
 var (
-	taggableForm = regexp.MustCompile(`^(i|vol|snap|eni|sg|ami)-[0-9a-f]{8,17}$`)
-	tagKeyForm   = regexp.MustCompile(`^riposte:[a-z0-9][a-z0-9._/-]{0,99}$`)
-	tagValueForm = regexp.MustCompile(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]{0,256}$`)
+	taggableForm = shaped(`^(i|vol|snap|eni|sg|ami)-[0-9a-f]{8,17}$`)
+	tagKeyForm   = shaped(`^riposte:[a-z0-9][a-z0-9._/-]{0,99}$`)
+	tagValueForm = shaped(`^[\p{L}\p{Z}\p{N}_.:/=+\-@]{0,256}$`)
 )
 
 // newTagResource makes aws.ec2.tag_resource.

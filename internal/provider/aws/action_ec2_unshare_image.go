@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,7 +25,7 @@ aws.ebs.unshare_snapshot for them.
 
 The image must belong to this account. Undo shares it with the same again.`
 
-var imageForm = regexp.MustCompile(`^ami-[0-9a-f]{8,17}$`)
+var imageForm = shaped(`^ami-[0-9a-f]{8,17}$`)
 
 // newUnshareImage makes aws.ec2.unshare_image.
 func newUnshareImage(c *Cloud, images *census) *ec2Setting[sharing] {
@@ -134,7 +133,7 @@ func (s sharing) launchers() []types.LaunchPermission {
 }
 
 // unitARN is the ARN of an organization's unit.
-var unitARN = regexp.MustCompile(`:ou/o-[a-z0-9]+/ou-`)
+var unitARN = shaped(`:ou/o-[a-z0-9]+/ou-`)
 
 func (c *Cloud) writeImageShare(ctx context.Context, in action.Input, from, to sharing) (sharing, error) {
 	api, err := c.ec2(in.Place)

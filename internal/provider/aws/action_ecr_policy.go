@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var repositoryForm = regexp.MustCompile(`^[a-z0-9]+([._/-]+[a-z0-9]+)*$`)
+var repositoryForm = shaped(`^[a-z0-9]+([._/-]+[a-z0-9]+)*$`)
 
 func repositoryNaming() naming {
 	return naming{

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +18,8 @@ import (
 )
 
 var (
-	ecsForm     = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
-	ecsPairForm = regexp.MustCompile(`^([A-Za-z0-9_-]{1,255}/)?[A-Za-z0-9_-]{1,255}$`)
+	ecsForm     = shaped(`^[A-Za-z0-9_-]{1,255}$`)
+	ecsPairForm = shaped(`^([A-Za-z0-9_-]{1,255}/)?[A-Za-z0-9_-]{1,255}$`)
 )
 
 func ecsCluster() naming {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,7 +17,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var clusterForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
+var clusterForm = shaped(`^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$`)
 
 func clusterNaming() naming {
 	return naming{what: "EKS cluster", param: "cluster", kind: entity.Cluster, service: "eks", prefix: "cluster/", form: clusterForm}

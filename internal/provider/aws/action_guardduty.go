@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/guardduty"
@@ -13,7 +12,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var guardDutyID = regexp.MustCompile(`^[A-Za-z0-9-]{1,300}$`)
+var guardDutyID = shaped(`^[A-Za-z0-9-]{1,300}$`)
 
 // archived is whether a finding is archived.
 type archived struct {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -18,7 +17,7 @@ import (
 
 const allDetectors = "arn:{partition}:guardduty:{region}:{account}:detector/*"
 
-var featureForm = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,60}$`)
+var featureForm = shaped(`^[A-Z][A-Z0-9_]{1,60}$`)
 
 // The states of a detector and of its features, and of a detector that isn't there.
 const (

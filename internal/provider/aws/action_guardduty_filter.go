@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,10 +21,10 @@ import (
 )
 
 var (
-	findingType   = regexp.MustCompile(`^[A-Za-z0-9]+:[A-Za-z0-9]+/[A-Za-z0-9.&!-]+$`)
-	criterionForm = regexp.MustCompile(`^[a-zA-Z][a-zA-Z0-9]*(\.[a-zA-Z0-9]+)*$`)
+	findingType   = shaped(`^[A-Za-z0-9]+:[A-Za-z0-9]+/[A-Za-z0-9.&!-]+$`)
+	criterionForm = shaped(`^[a-zA-Z][a-zA-Z0-9]*(\.[a-zA-Z0-9]+)*$`)
 	// notDescribed is what GuardDuty doesn't take in a description.
-	notDescribed = regexp.MustCompile(`[^A-Za-z0-9 .:_{}\[\]()/-]`)
+	notDescribed = shaped(`[^A-Za-z0-9 .:_{}\[\]()/-]`)
 )
 
 const (

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -16,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var policyPath = regexp.MustCompile(`^policy/[\w+=,.@/-]{1,640}$`)
+var policyPath = shaped(`^policy/[\w+=,.@/-]{1,640}$`)
 
 // checkPolicy holds the ARN of a managed policy: AWS's own, or the account's.
 func (c *Cloud) checkPolicy(text string, at action.Place) error {

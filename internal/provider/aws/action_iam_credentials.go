@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -243,7 +242,7 @@ type serviceCredential struct {
 	Status  string `json:"status"` // Active, Inactive or Expired
 }
 
-var credentialID = regexp.MustCompile(`^\w{20,128}$`)
+var credentialID = shaped(`^\w{20,128}$`)
 
 // disableServiceCredential makes aws.iam.disable_service_credential.
 func disableServiceCredential(c *Cloud) *among[serviceCredential] {
@@ -346,7 +345,7 @@ type enrolled struct {
 	Since  string `json:"since,omitempty"`
 }
 
-var deviceSerial = regexp.MustCompile(`^[\w+=/:,.@-]{9,256}$`)
+var deviceSerial = shaped(`^[\w+=/:,.@-]{9,256}$`)
 
 // devicesOf lists a user's MFA devices.
 func (c *Cloud) devicesOf(ctx context.Context, at action.Place, user string) ([]types.MFADevice, error) {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -187,7 +186,7 @@ func (c *Cloud) writeAttachment(ctx context.Context, in action.Input, _, to atta
 	return to, nil
 }
 
-var inlineName = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+var inlineName = shaped(`^[\w+=,.@-]{1,128}$`)
 
 // deleteInlinePolicy makes aws.iam.delete_inline_policy.
 func deleteInlinePolicy(c *Cloud) *among[inline] {

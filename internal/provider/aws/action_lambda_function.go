@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,8 +17,8 @@ import (
 )
 
 var (
-	aliasedFunctionForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_$-]{1,128})?$`)
-	aliasForm           = regexp.MustCompile(`^[A-Za-z0-9_$-]{1,128}$`)
+	aliasedFunctionForm = shaped(`^[A-Za-z0-9_-]{1,64}(:[A-Za-z0-9_$-]{1,128})?$`)
+	aliasForm           = shaped(`^[A-Za-z0-9_$-]{1,128}$`)
 )
 
 const allFunctions = "arn:{partition}:lambda:{region}:{account}:function:*"

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 	"time"
 
@@ -77,8 +76,8 @@ func permitAll(resource, read, act string) []action.Permission {
 }
 
 var (
-	functionForm  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,140}$`)
-	qualifierForm = regexp.MustCompile(`^([A-Za-z0-9_-]{1,128}|\$LATEST)$`)
+	functionForm  = shaped(`^[A-Za-z0-9_-]{1,140}$`)
+	qualifierForm = shaped(`^([A-Za-z0-9_-]{1,128}|\$LATEST)$`)
 )
 
 // functionName is which function is meant, and where it is.

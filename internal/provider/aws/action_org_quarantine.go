@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -30,7 +29,7 @@ type quarantined struct {
 // other exceptions is another policy.
 const quarantinePolicy = "riposte-quarantine"
 
-var exceptionForm = regexp.MustCompile(`^arn:[a-z-]+:iam::(\d{12}|\*):(role|user)/[\w+=,.@*/-]*[\w+=,.@-][\w+=,.@*/-]*$`)
+var exceptionForm = shaped(`^arn:[a-z-]+:iam::(\d{12}|\*):(role|user)/[\w+=,.@*/-]*[\w+=,.@-][\w+=,.@*/-]*$`)
 
 // accountQuarantine is aws.organizations.quarantine_account.
 type accountQuarantine struct {

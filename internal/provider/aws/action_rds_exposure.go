@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,8 +18,8 @@ import (
 
 // The names of RDS, as its API wants them: letters, digits and hyphens, a letter first.
 var (
-	dbForm         = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]{0,62}$`)
-	dbSnapshotForm = regexp.MustCompile(`^(rds:|awsbackup:)?[A-Za-z][A-Za-z0-9-]{0,254}$`)
+	dbForm         = shaped(`^[A-Za-z][A-Za-z0-9-]{0,62}$`)
+	dbSnapshotForm = shaped(`^(rds:|awsbackup:)?[A-Za-z][A-Za-z0-9-]{0,254}$`)
 )
 
 func dbInstance() naming {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 )
 
-var warehouseForm = regexp.MustCompile(`^[a-z][a-z0-9-]{0,62}$`)
+var warehouseForm = shaped(`^[a-z][a-z0-9-]{0,62}$`)
 
 func warehouseNaming() naming {
 	return naming{what: "Redshift cluster", param: "cluster", kind: entity.Resource, service: "redshift", prefix: "cluster:", form: warehouseForm, byARN: true}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -19,7 +18,7 @@ import (
 
 const allBuckets = "arn:{partition}:s3:::*"
 
-var bucketName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$`)
+var bucketName = shaped(`^[A-Za-z0-9][A-Za-z0-9._-]{2,254}$`)
 
 // publicAccess is a bucket's own public access block.
 type publicAccess struct {

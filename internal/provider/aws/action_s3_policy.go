@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -158,7 +157,7 @@ type suspect struct {
 	values   []string
 }
 
-var principalName = regexp.MustCompile(`^(user|role)/([\w+=,.@/-]*/)?([\w+=,.@-]{1,64})$`)
+var principalName = shaped(`^(user|role)/([\w+=,.@/-]*/)?([\w+=,.@-]{1,64})$`)
 
 // suspect reads the principal of the parameters: the ARN of a user, a role or a session, of which the role is
 // meant, or another account. It refuses whom a bucket must not deny.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +20,7 @@ import (
 
 const allSecrets = "arn:{partition}:secretsmanager:{region}:{account}:secret:*" //nolint:gosec // a pattern of names, not a secret
 
-var secretName = regexp.MustCompile(`^[\w/+=.@-]{1,512}$`)
+var secretName = shaped(`^[\w/+=.@-]{1,512}$`)
 
 func secretParam() action.Param {
 	return action.Param{Name: "secret", Type: action.String, Required: true, Entity: entity.Secret, Doc: "name or ARN of the secret"}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/entity"
 )
 
-var topicForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,251}(\.fifo)?$`)
+var topicForm = shaped(`^[A-Za-z0-9_-]{1,251}(\.fifo)?$`)
 
 func topicNaming() naming {
 	return naming{what: "SNS topic", param: "topic", kind: entity.Topic, service: "sns", form: topicForm, byARN: true}

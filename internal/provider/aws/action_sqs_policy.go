@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/entity"
 )
 
-var queueForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,75}(\.fifo)?$`)
+var queueForm = shaped(`^[A-Za-z0-9_-]{1,75}(\.fifo)?$`)
 
 func queueNaming() naming {
 	return naming{what: "SQS queue", param: "queue", kind: entity.Queue, service: "sqs", form: queueForm, byARN: true}

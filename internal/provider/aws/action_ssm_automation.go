@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -74,8 +73,8 @@ func (startAutomation) Spec() action.Spec {
 }
 
 var (
-	documentForm = regexp.MustCompile(`^[A-Za-z0-9_.:/-]{3,150}$`)
-	versionForm  = regexp.MustCompile(`^(\$LATEST|\$DEFAULT|[1-9][0-9]{0,9})$`)
+	documentForm = shaped(`^[A-Za-z0-9_.:/-]{3,150}$`)
+	versionForm  = shaped(`^(\$LATEST|\$DEFAULT|[1-9][0-9]{0,9})$`)
 )
 
 // runbook is which runbook is meant, and with what it is started.

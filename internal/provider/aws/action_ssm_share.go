@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -18,8 +17,8 @@ import (
 )
 
 var (
-	sharedDocumentForm = regexp.MustCompile(`^[A-Za-z0-9_.-]{3,128}$`)
-	sessionForm        = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.,=@+-]{0,95}$`)
+	sharedDocumentForm = shaped(`^[A-Za-z0-9_.-]{3,128}$`)
+	sessionForm        = shaped(`^[A-Za-z0-9][A-Za-z0-9_.,=@+-]{0,95}$`)
 )
 
 func documentNaming() naming {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +17,8 @@ import (
 )
 
 var (
-	permissionSetForm = regexp.MustCompile(`^arn:[a-z-]+:sso:::permissionSet/(ssoins-[0-9a-f]{16})/ps-[0-9a-f]{16}$`)
-	principalIDForm   = regexp.MustCompile(`^([0-9a-f]{10}-)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+	permissionSetForm = shaped(`^arn:[a-z-]+:sso:::permissionSet/(ssoins-[0-9a-f]{16})/ps-[0-9a-f]{16}$`)
+	principalIDForm   = shaped(`^([0-9a-f]{10}-)?[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 )
 
 // identityCenter is a client of IAM Identity Center, in Riposte's home account: that must be the

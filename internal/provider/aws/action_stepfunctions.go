@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -63,7 +62,7 @@ func (startExecution) Spec() action.Spec {
 	}
 }
 
-var machineForm = regexp.MustCompile(`^stateMachine:([A-Za-z0-9_-]{1,80})$`)
+var machineForm = shaped(`^stateMachine:([A-Za-z0-9_-]{1,80})$`)
 
 // machine is a state machine and the execution of it that the step starts.
 type machine struct {

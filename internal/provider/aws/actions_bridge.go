@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -160,7 +159,7 @@ func unmoved(c action.Change, now any) error {
 }
 
 // tokenForm is a token that can be part of a name.
-var tokenForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var tokenForm = shaped(`^[A-Za-z0-9_-]{1,64}$`)
 
 // nameable gives the change's token if it can be part of a name at AWS.
 func nameable(in action.Input) (string, error) {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"errors"
-	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -36,10 +35,10 @@ type naming struct {
 	what    string // in errors: RDS instance
 	param   string // the parameter that names one
 	kind    entity.Kind
-	service string         // in ARNs
-	prefix  string         // of the resource in ARNs: "db:"
-	form    *regexp.Regexp // of the name alone
-	byARN   bool           // entities of the kind have the ARN as their id
+	service string // in ARNs
+	prefix  string // of the resource in ARNs: "db:"
+	form    *form  // of the name alone
+	byARN   bool   // entities of the kind have the ARN as their id
 }
 
 // find gives the name that a step's parameter has, and where the resource is: an ARN says its region. One of

@@ -1,7 +1,6 @@
 package aws
 
 import (
-	"regexp"
 	"strings"
 )
 
@@ -25,4 +24,4 @@ func cutUser(resource string) (name string, ok bool) {
 func withoutPath(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
 
 // principalForm is the ARN of a role or a user.
-var principalForm = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:(role|user)/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)
+var principalForm = shaped(`^arn:aws[a-z-]*:iam::\d{12}:(role|user)/([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)

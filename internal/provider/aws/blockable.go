@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -153,7 +152,7 @@ func holds(prefix netip.Prefix, address string) bool {
 }
 
 // labelForm is one label of a host's name (RFC 1123), with the underscore that names of services begin with.
-var labelForm = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$`)
+var labelForm = shaped(`^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9])?$`)
 
 // spared lists domains that are never blocked, with all below them: what runs in AWS needs them, or they are
 // names of one's own network.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +51,7 @@ type Config struct {
 // IsAccount reports whether a text is an account's id: 12 digits.
 func IsAccount(text string) bool { return accountForm.MatchString(text) }
 
-var accountForm = regexp.MustCompile(`^\d{12}$`)
+var accountForm = shaped(`^\d{12}$`)
 
 // Check finds what is wrong without asking AWS. Errors name the key.
 func (o Config) Check() error {
@@ -169,7 +168,7 @@ func (c *Cloud) here(at action.Place) action.Place {
 }
 
 // regionForm is what regions are called: eu-central-1, us-gov-west-1.
-var regionForm = regexp.MustCompile(`^[a-z]{2,8}(-[a-z]{2,16}){1,2}-[0-9]{1,2}$`)
+var regionForm = shaped(`^[a-z]{2,8}(-[a-z]{2,16}){1,2}-[0-9]{1,2}$`)
 
 // IsRegion reports whether a text can be a region's name.
 func IsRegion(text string) bool { return regionForm.MatchString(text) }
@@ -269,7 +268,7 @@ func (c *Cloud) Own() []string {
 }
 
 // instanceForm is an instance's id. A session of an instance's role is named by it.
-var instanceForm = regexp.MustCompile(`^i-[0-9a-f]{8,17}$`)
+var instanceForm = shaped(`^i-[0-9a-f]{8,17}$`)
 
 // Stands lists what Riposte itself stands on at AWS, for protection: its principal, the instance that it runs
 // on where its role is the instance's, and the role it assumes.

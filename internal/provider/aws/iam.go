@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,8 +20,8 @@ import (
 )
 
 var (
-	iamName   = regexp.MustCompile(`^[\w+=,.@-]{1,64}$`)
-	accessKey = regexp.MustCompile(`^[A-Z0-9]{16,128}$`)
+	iamName   = shaped(`^[\w+=,.@-]{1,64}$`)
+	accessKey = shaped(`^[A-Z0-9]{16,128}$`)
 )
 
 // identity is a client of IAM, which is one for all regions of an account.

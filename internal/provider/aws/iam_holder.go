@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -19,7 +18,7 @@ import (
 const allGroups = "arn:{partition}:iam::{account}:group/*"
 
 // iamGroup is the form of a group's name, which may be longer than a user's.
-var iamGroup = regexp.MustCompile(`^[\w+=,.@-]{1,128}$`)
+var iamGroup = shaped(`^[\w+=,.@-]{1,128}$`)
 
 // holder is who holds policies in IAM: a user, a role or a group.
 type holder struct {

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,7 @@ import (
 const allKMSKeys = "arn:{partition}:kms:{region}:{account}:key/*"
 
 // kmsKeyID is the id of a key. An alias is none: whoever can move it chooses which key is meant.
-var kmsKeyID = regexp.MustCompile(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+var kmsKeyID = shaped(`^(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 
 // keyARN reads the ARN of a key.
 func keyARN(text string) (parsed arn.ARN, id string, ok bool) {

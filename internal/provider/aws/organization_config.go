@@ -3,7 +3,6 @@ package aws
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -38,10 +37,10 @@ type AccountFilter struct {
 const DefaultRefresh = 15 * time.Minute
 
 // unitForm is the id of an organizational unit or of a root.
-var unitForm = regexp.MustCompile(`^(ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}|r-[0-9a-z]{4,32})$`)
+var unitForm = shaped(`^(ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}|r-[0-9a-z]{4,32})$`)
 
 // roleForm is a role's name, with its path if it has one.
-var roleForm = regexp.MustCompile(`^([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)
+var roleForm = shaped(`^([\w+=,.@-]+/)*[\w+=,.@-]{1,64}$`)
 
 // RoleName is the name of the role that is assumed in other accounts, "" if none is.
 func (o Config) RoleName() string {

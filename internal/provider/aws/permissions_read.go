@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -131,9 +130,9 @@ func parsePolicies(text []byte, terraform bool) ([]Document, error) {
 }
 
 var (
-	heredocStart = regexp.MustCompile(`<<-?\s*([A-Za-z_][A-Za-z0-9_-]*)\s*$`)
+	heredocStart = shaped(`<<-?\s*([A-Za-z_][A-Za-z0-9_-]*)\s*$`)
 	// interpolation is one of Terraform's or of CloudFormation's, or one that is escaped.
-	interpolation = regexp.MustCompile(`\$?\$\{(!?)([^}]*)\}`)
+	interpolation = shaped(`\$?\$\{(!?)([^}]*)\}`)
 )
 
 // heredocs gives the JSON objects that stand in a Terraform file's heredocs.

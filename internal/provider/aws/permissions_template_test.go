@@ -60,7 +60,7 @@ func TestDocumentsAreSplitAtAWSsLimit(t *testing.T) {
 	if fits := must[[]aws.Document](t)(whole.Split(whole.Size())); len(fits) != 1 {
 		t.Errorf("a document of %d characters is split into %d at that limit", whole.Size(), len(fits))
 	}
-	for _, limit := range []int{1500, 3000, aws.LargestManaged} {
+	for _, limit := range []int{3500, aws.LargestManaged} {
 		parts := must[[]aws.Document](t)(whole.Split(limit))
 		granted := map[string]int{}
 		for i, part := range parts {

@@ -1,7 +1,6 @@
 package aws
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -10,7 +9,7 @@ import (
 )
 
 // emergency is what principals are called that are kept for the day on which nothing else works.
-var emergency = regexp.MustCompile(`(?i)break[-_. ]?glass|emergency[-_. ]?(access|admin|role|user)`)
+var emergency = shaped(`(?i)break[-_. ]?glass|emergency[-_. ]?(access|admin|role|user)`)
 
 // spare refuses to shut out those who must be able to work whatever happens: Riposte's own principals and
 // those kept for emergencies. Guardrails protect what people declare; this holds where nobody declared anything.
