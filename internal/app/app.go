@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -78,6 +79,7 @@ type App struct {
 	links        *approvallink.Links // nil where they are off
 	board        *health.Board
 	shelf        *shelf
+	early        func() (*Content, error) // the content, which is loaded while other parts are opened
 	way          *pipeline
 	followers    []*follow.Follower
 	origin       string // of the ledger
@@ -100,6 +102,7 @@ func New(ctx context.Context, c Config, o Options) (*App, error) {
 func newID() string { return ulid.Make().String() }
 
 func (a *App) open(ctx context.Context) error {
+	a.early = a.loadEarly()
 	var err error
 	if err = os.MkdirAll(a.config.Data, 0o700); err != nil {
 		return fault.Wrap(fault.Invalid, fmt.Errorf("data: %w", err))
@@ -237,9 +240,14 @@ func (a *App) advance(ctx context.Context, leg durable.Leg) error {
 
 // openShelf takes the content that is there, and tells inForce of it and of what takes its place later.
 func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*Content)) error {
-	specs := AllSpecs(a.config)
 	a.shelf = &shelf{
-		load: func() (*Content, error) { return LoadContent(a.config.Content, specs, have, a.options.Now()) },
+		load: func() (*Content, error) {
+			if early := a.early; early != nil {
+				a.early = nil
+				return early()
+			}
+			return LoadContent(a.config.Content, AllSpecs(a.config), have, a.options.Now())
+		},
 		placed: func(ctx context.Context, c *Content) error {
 			taken := record.New(a.options.Now(), record.ContentTaken, record.System, c.summary())
 			if err := a.store.Update(ctx, func(tx *store.Tx) error { tx.Append(taken); return nil }); err != nil {
@@ -262,6 +270,26 @@ func (a *App) openShelf(ctx context.Context, have []action.Spec, inForce func(*C
 	}
 	a.board.Add(health.Part{Name: "content", Check: a.shelf.Check, Minor: true})
 	return a.shelf.take(ctx, state(a.shelf.paths))
+}
+
+// loadEarly begins to load the content while the store is opened, and gives what waits for it.
+func (a *App) loadEarly() func() (*Content, error) {
+	var loaded *Content
+	var err error
+	done := make(chan struct{})
+	go func(c Config) {
+		defer close(done)
+		specs := AllSpecs(c)
+		have := specs
+		if !c.AWS.Enabled {
+			have = slices.DeleteFunc(slices.Clone(specs), func(s action.Spec) bool { return strings.HasPrefix(s.Name, "aws.") })
+		}
+		loaded, err = LoadContent(c.Content, specs, have, a.options.Now())
+	}(a.config)
+	return func() (*Content, error) {
+		<-done
+		return loaded, err
+	}
 }
 
 func (a *App) openSources() error {
@@ -370,6 +398,7 @@ func (a *App) Run(ctx context.Context) error {
 	for _, follower := range a.followers {
 		group.Go(func() error { return follower.Run(ctx) })
 	}
+	giveBack()
 	a.options.Logger.InfoContext(ctx, "riposte is up", "address", a.Address(), "node", a.node, "version", a.options.Version)
 	if a.token != "" {
 		a.options.Logger.InfoContext(ctx, "no tokens are configured: the local administrator's is in a file", "file", a.token)
