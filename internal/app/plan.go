@@ -180,7 +180,7 @@ func (s standing) Standing(context.Context) ([]guardrail.Freeze, []guardrail.Pro
 func (standing) Used(context.Context, run.Cap) (int, error) { return 0, nil }
 
 // reach gives the actions of a configuration, and what it protects.
-func (c *Config) reach(ctx context.Context, p Planning) ([]action.Action, respond.Rails, error) {
+func (c *Config) reach(ctx context.Context, p Planning) ([]action.Action, respond.Rails, error) { //nolint:ireturn // which rails depends on where it is planned
 	var cloud *aws.Cloud
 	if c.AWS.Enabled {
 		var err error

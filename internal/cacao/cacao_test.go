@@ -254,7 +254,7 @@ func TestImportOfForeign(t *testing.T) {
 }
 
 // changed is the foreign playbook with a change.
-func changed(t *testing.T, change func(workflow map[string]any, file map[string]any)) error {
+func changed(t *testing.T, change func(workflow, file map[string]any)) error {
 	t.Helper()
 	text, err := os.ReadFile("testdata/foreign.json")
 	if err != nil {

@@ -319,7 +319,7 @@ func (e *exporter) cases(path string, written entry, s *Step, more *extra) {
 
 // command says what a person would do in the place of Riposte, or asks that person.
 func (e *exporter) command(written entry, s *Step) {
-	said := ""
+	var said string
 	s.Agent = e.party(e.file.Agents, "security-category", Party{Name: "Riposte", Category: []string{"orchestrator"}})
 	switch {
 	case written["use"] != nil:

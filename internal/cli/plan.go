@@ -91,7 +91,7 @@ func (r *root) input(path string) ([]byte, error) {
 		if err != nil {
 			return nil, fault.Wrap(fault.NotFound, err)
 		}
-		defer file.Close() //nolint:errcheck // it was read
+		defer file.Close()
 		from = file
 	}
 	text, err := io.ReadAll(io.LimitReader(from, largestInput+1))

@@ -18,19 +18,19 @@ const largeAccount = 1000
 
 // emulated gives actions that work on the account at hand in place of a provider. Those that set a state keep
 // their own decisions; the others do what the test says of them.
-func emulated(real []action.Action, at func() *account) []action.Action {
-	all := make([]action.Action, 0, len(real))
-	for _, one := range real {
+func emulated(genuine []action.Action, at func() *account) []action.Action {
+	all := make([]action.Action, 0, len(genuine))
+	for _, one := range genuine {
 		all = append(all, emulate(one, at))
 	}
 	return all
 }
 
-func emulate(real action.Action, at func() *account) action.Action {
-	base := emulation{spec: real.Spec(), at: at}
-	simulable, sets := real.(action.Simulable)
-	_, later := real.(action.Awaiter)
-	_, undoes := real.(action.Undoer)
+func emulate(genuine action.Action, at func() *account) action.Action { //nolint:ireturn // which one depends on the action
+	base := emulation{spec: genuine.Spec(), at: at}
+	simulable, sets := genuine.(action.Simulable)
+	_, later := genuine.(action.Awaiter)
+	_, undoes := genuine.(action.Undoer)
 	switch {
 	case base.spec.Effect == action.Read:
 		return &reader{base}

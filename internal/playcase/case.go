@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -245,11 +246,9 @@ func (w *words) UnmarshalDocument(n document.Node) error {
 // choice reads a word that is one of a few.
 func choice[T ~string](n document.Node, into *T, of ...string) error {
 	text, _ := n.Text()
-	for _, known := range of {
-		if text == known {
-			*into = T(text)
-			return nil
-		}
+	if slices.Contains(of, text) {
+		*into = T(text)
+		return nil
 	}
 	if near := document.Suggest(text, of); near != "" {
 		return n.Errorf("%q is not known here; did you mean %q?", text, near) //nolint:wrapcheck // it names the place
@@ -309,7 +308,7 @@ func Parse(file string, text []byte) (*Suite, error) {
 // complete finds what a test lacks, whatever it is of.
 func (s *Suite) complete(t *Test) error {
 	var errs []error
-	fail := func(key, format string, args ...any) { errs = append(errs, s.mistake(t, key, format, args...)) }
+	fail := func(key, what string) { errs = append(errs, s.mistake(t, key, "%s", what)) }
 	if strings.TrimSpace(t.Name) == "" {
 		fail("name", "a test needs a name")
 	}

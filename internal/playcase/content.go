@@ -262,7 +262,7 @@ func (c *Content) finding(ctx context.Context, test *held) (finding.Finding, str
 	if test.Expect.Starts != nil && !*test.Expect.Starts {
 		return all[0], ""
 	}
-	return all[0], fmt.Sprintf("the playbook answers none of the findings in the event: %s", strings.Join(types, ", "))
+	return all[0], "the playbook answers none of the findings in the event: " + strings.Join(types, ", ")
 }
 
 // orStarts is a problem unless nothing must start.

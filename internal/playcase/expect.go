@@ -57,18 +57,18 @@ func judgeSteps(want map[string]string, got []run.Step) []string {
 	var wrong []string
 	for _, id := range slices.Sorted(maps.Keys(want)) {
 		var is []string
-		why := ""
+		var why strings.Builder
 		for _, step := range got {
 			if step.ID == id || !strings.Contains(id, "/") && plain(step.ID) == id {
 				is = append(is, string(step.State))
-				why += step.Error
+				why.WriteString(step.Error)
 			}
 		}
 		if len(is) == 0 {
 			is = []string{string(never)}
 		}
 		if slices.ContainsFunc(is, func(s string) bool { return s != want[id] }) {
-			wrong = append(wrong, strings.TrimSuffix(fmt.Sprintf("steps.%s: is %s, want %s: %s", id, strings.Join(is, ", "), want[id], why), ": "))
+			wrong = append(wrong, strings.TrimSuffix(fmt.Sprintf("steps.%s: is %s, want %s: %s", id, strings.Join(is, ", "), want[id], why.String()), ": "))
 		}
 	}
 	return wrong
@@ -222,25 +222,27 @@ func judgeUndo(want undoing, got *outcome) []string {
 	case want == refuses || restored:
 		return nil
 	}
-	wrong := fmt.Sprintf("undo: the account must be as before the run; the undo %s: %s", got.undo.State, got.undo.Reason)
+	var wrong strings.Builder
+	fmt.Fprintf(&wrong, "undo: the account must be as before the run; the undo %s: %s", got.undo.State, got.undo.Reason)
 	for _, step := range got.undoing {
 		if step.Error != "" {
-			wrong += fmt.Sprintf("\n  %s: %s", plain(step.ID), step.Error)
+			fmt.Fprintf(&wrong, "\n  %s: %s", plain(step.ID), step.Error)
 		}
 	}
-	if got.undo.State == run.Succeeded {
-		for at, was := range got.before {
-			if is := got.undone[at]; is != was {
-				wrong += fmt.Sprintf("\n  %s %s: %s", at.action, at.target, action.Describe(action.Differences(json.RawMessage(was), json.RawMessage(is))))
-			}
-		}
-		for at := range got.undone {
-			if _, there := got.before[at]; !there {
-				wrong += fmt.Sprintf("\n  %s %s: is left changed", at.action, at.target)
-			}
+	if got.undo.State != run.Succeeded {
+		return []string{wrong.String()}
+	}
+	for at, was := range got.before {
+		if is := got.undone[at]; is != was {
+			fmt.Fprintf(&wrong, "\n  %s %s: %s", at.action, at.target, action.Describe(action.Differences(json.RawMessage(was), json.RawMessage(is))))
 		}
 	}
-	return []string{wrong}
+	for at := range got.undone {
+		if _, there := got.before[at]; !there {
+			fmt.Fprintf(&wrong, "\n  %s %s: is left changed", at.action, at.target)
+		}
+	}
+	return []string{wrong.String()}
 }
 
 // told gives a run step by step, for people who look for what went wrong.

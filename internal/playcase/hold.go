@@ -201,8 +201,8 @@ func (h *holder) things(t *Test, key string, world map[string]map[string]any, wh
 	read := map[thing]json.RawMessage{}
 	for _, does := range slices.Sorted(maps.Keys(world)) {
 		at := document.Under(key, does)
-		real, known := h.actions[does]
-		simulable, sets := real.(action.Simulable)
+		genuine, known := h.actions[does]
+		simulable, sets := genuine.(action.Simulable)
 		switch {
 		case !known:
 			h.unknown(t, at, "action", does, slices.Sorted(maps.Keys(h.actions)))
@@ -226,7 +226,7 @@ func (h *holder) things(t *Test, key string, world map[string]map[string]any, wh
 }
 
 // encode reads what a test says of a state into the state's own type, and gives it as the action keeps it.
-func (h *holder) encode(t *Test, at string, into any, said any) (json.RawMessage, bool) {
+func (h *holder) encode(t *Test, at string, into, said any) (json.RawMessage, bool) {
 	before := len(h.errs)
 	said = h.strict(t, at, reflect.TypeOf(into).Elem(), said)
 	if len(h.errs) > before {
@@ -325,11 +325,11 @@ func (h *holder) answer(t *Test, name string, said said) *answer {
 			return nil
 		}
 	}
-	real, known := h.actions[does]
+	genuine, known := h.actions[does]
 	if !known {
 		return nil // the playbook's own mistake
 	}
-	if real.Spec().Effect == action.Read {
+	if genuine.Spec().Effect == action.Read {
 		var outputs any
 		if said.given {
 			if err := said.node.Decode(&outputs); err != nil {
@@ -337,9 +337,9 @@ func (h *holder) answer(t *Test, name string, said said) *answer {
 				return nil
 			}
 		}
-		return h.reading(t, at, real.Spec(), outputs)
+		return h.reading(t, at, genuine.Spec(), outputs)
 	}
-	return h.change(t, at, real, said)
+	return h.change(t, at, genuine, said)
 }
 
 // reading is the answer of an action that reads: its outputs, or a list of them, one for each time.
@@ -403,7 +403,7 @@ func isOf(want action.Type, value any) bool {
 }
 
 // change is the answer of an action that changes or tells something.
-func (h *holder) change(t *Test, at string, real action.Action, said said) *answer {
+func (h *holder) change(t *Test, at string, genuine action.Action, said said) *answer {
 	var w saidOfChange
 	if said.given {
 		if err := said.node.Decode(&w); err != nil {
@@ -411,8 +411,8 @@ func (h *holder) change(t *Test, at string, real action.Action, said said) *answ
 			return nil
 		}
 	}
-	spec := real.Spec()
-	if _, sets := real.(action.Simulable); sets {
+	spec := genuine.Spec()
+	if _, sets := genuine.(action.Simulable); sets {
 		for _, key := range []struct {
 			name string
 			is   bool
@@ -422,7 +422,7 @@ func (h *holder) change(t *Test, at string, real action.Action, said said) *answ
 			}
 		}
 	}
-	if _, waits := real.(action.Awaiter); w.Later != nil && !waits {
+	if _, waits := genuine.(action.Awaiter); w.Later != nil && !waits {
 		h.fail(t, at+".later", "%s has no result that comes later", spec.Name)
 	}
 	h.outputs(t, at+".outputs", spec, w.Outputs)

@@ -144,9 +144,9 @@ func common(a, b []string) [][]int {
 	for i := range table {
 		table[i] = make([]int, len(b)+1)
 	}
-	for i := len(a) - 1; i >= 0; i-- {
+	for i, v := range slices.Backward(a) {
 		for n := len(b) - 1; n >= 0; n-- {
-			if a[i] == b[n] {
+			if v == b[n] {
 				table[i][n] = table[i+1][n+1] + 1
 			} else {
 				table[i][n] = max(table[i+1][n], table[i][n+1])

@@ -195,9 +195,9 @@ func (t *theatre) tell(ctx context.Context, test *held, f finding.Finding, happe
 	t.live(ctx)
 	defer func() { t.die(nil) }()
 	got := &outcome{before: t.account.state()}
-	d, err := t.decide(ctx, test, f, got)
-	if err != nil || !got.started {
-		return got, err
+	d := t.decide(ctx, test, f, got)
+	if !got.started {
+		return got, nil
 	}
 	t.journal = newJournal(d, t.clock)
 	t.journal.around, t.journal.protections = t.around, test.protections(t.now)
@@ -220,6 +220,7 @@ func (t *theatre) tell(ctx context.Context, test *held, f finding.Finding, happe
 	for _, a := range script.left {
 		got.wrong = append(got.wrong, fmt.Sprintf("approvals: %s was never asked about %s, or not that often", a.By, a.Step))
 	}
+	var err error
 	if len(got.calls) > 0 || !maps.Equal(got.before, got.after) {
 		err = t.undo(ctx, id, got)
 	}
@@ -228,7 +229,7 @@ func (t *theatre) tell(ctx context.Context, test *held, f finding.Finding, happe
 }
 
 // decide lets triage decide what becomes of a finding. It notes what it is about, or why nothing starts.
-func (t *theatre) decide(ctx context.Context, test *held, f finding.Finding, got *outcome) (run.Decision, error) {
+func (t *theatre) decide(ctx context.Context, test *held, f finding.Finding, got *outcome) run.Decision {
 	ceiling := run.Auto
 	if test.Ceiling != "" {
 		ceiling = run.Autonomy(test.Ceiling)
@@ -237,13 +238,13 @@ func (t *theatre) decide(ctx context.Context, test *held, f finding.Finding, got
 	d, news := triage.Decide(ctx, f, triage.Known{}, policy, t.clock(), t.newID)
 	if !news || len(d.Runs) == 0 {
 		got.why = why(ctx, test.book, f, d)
-		return d, nil
+		return d
 	}
 	if test.Autonomy != "" {
 		d.Runs[0].Autonomy = run.Least(run.Autonomy(test.Autonomy), ceiling)
 	}
 	got.started, got.subject = true, d.Runs[0].Subject
-	return d, nil
+	return d
 }
 
 // why says why a playbook doesn't answer a finding.

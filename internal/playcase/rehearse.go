@@ -91,8 +91,9 @@ func Rehearse(ctx context.Context, o Rehearsing) (Rehearsal, error) {
 	told.Starts, told.Subject = true, d.Runs[0].Subject
 	r.journal = newJournal(d, r.now)
 	r.journal.around = func(commit func() error) error { return commit() }
-	id, stuck, err := d.Runs[0].ID, "", error(nil)
-	if stuck, err = r.play(ctx, id); err != nil {
+	id := d.Runs[0].ID
+	stuck, err := r.play(ctx, id)
+	if err != nil {
 		return told, err
 	}
 	now := r.journal.run(id)
