@@ -267,6 +267,9 @@ func TestPlaybooksForGuardDutySayWhatTheyAre(t *testing.T) {
 		var parts []string
 		for line := range strings.Lines(book.Description) {
 			name, said, _ := strings.Cut(line, ": ")
+			if !slices.Contains(descriptionParts, name) && len(parts) > 0 {
+				continue // of the part before
+			}
 			if parts = append(parts, name); len(strings.TrimSpace(said)) < 5 {
 				t.Errorf("%s: its description says nothing under %q", book.Name, name)
 			}
@@ -278,8 +281,12 @@ func TestPlaybooksForGuardDutySayWhatTheyAre(t *testing.T) {
 			t.Errorf("%s: the summary %q is not one sentence", book.Name, book.Summary)
 		}
 		tests, err := fs.ReadFile(content.Files, "playbooks/"+book.Name+"_test.yaml")
-		if err != nil || strings.Count(string(tests), "- name: ") < 3 {
-			t.Errorf("%s: fewer than three tests: %v", book.Name, err)
+		least := 3
+		if len(book.Findings) == 0 { // those that call it have more
+			least = 2
+		}
+		if err != nil || strings.Count(string(tests), "- name: ") < least {
+			t.Errorf("%s: fewer than %d tests: %v", book.Name, least, err)
 		}
 	}
 	if seen < 20 {

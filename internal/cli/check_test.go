@@ -85,6 +85,12 @@ func (p policy) allows() []string {
 	return slices.Compact(all)
 }
 
+// ofAccounts are calls that change a setting of an account, or make what has no name yet: IAM knows no resource of them.
+var ofAccounts = []string{
+	"guardduty:CreateDetector", "iam:DeleteAccountPasswordPolicy", "iam:UpdateAccountPasswordPolicy", "logs:CreateLogDelivery",
+	"logs:DeleteLogDelivery", "organizations:CreatePolicy", "s3:PutAccountPublicAccessBlock",
+}
+
 func TestPermissionsAreLeast(t *testing.T) {
 	const source = "aws: {enabled: true, region: eu-central-1}\nsources: {queues: [{url: https://sqs.eu-central-1.amazonaws.com/123456789012/q, buckets: [acme-trail]}]}\n"
 	h := place(t, map[string]string{
@@ -124,7 +130,7 @@ func TestPermissionsAreLeast(t *testing.T) {
 				t.Errorf("%s allows more than one action", a)
 			}
 			changes := slices.ContainsFunc(mutating, func(verb string) bool { return strings.HasPrefix(name, verb) })
-			if changes && slices.Contains(s.Resource, "*") {
+			if changes && slices.Contains(s.Resource, "*") && !slices.Contains(ofAccounts, a) {
 				t.Errorf("%s may change anything", a)
 			}
 		}

@@ -267,7 +267,7 @@ var objectRules = map[string]shape{ //nolint:gochecknoglobals // a constant tabl
 	"step.foreach":          {"required": []string{"in", "as", "at_most"}},
 	"step.cases":            {"required": []string{"is"}},
 	"wait":                  {"required": []string{"until", "within"}, "dependentRequired": shape{"with": []string{"use"}}},
-	"inputs":                {"required": []string{"type"}, "not": shape{"required": []string{"default"}, "properties": shape{"required": shape{"const": true}}}},
+	"inputs":                {"required": []string{"type"}, "not": shape{"required": []string{"default", "required"}, "properties": shape{"required": shape{"const": true}}}},
 }
 
 // keyRules are the bounds and words of keys.
