@@ -184,8 +184,8 @@ func matched[W any](what string, want []W, wanted []string, got []message, fits 
 }
 
 // in reports whether a text has all of the words.
-func (w words) in(text string) bool {
-	return !slices.ContainsFunc(w, func(part string) bool { return !strings.Contains(text, part) })
+func (w *words) in(text string) bool {
+	return !slices.ContainsFunc(*w, func(part string) bool { return !strings.Contains(text, part) })
 }
 
 // judgeAfter compares what a test says of states after the run with what they are.

@@ -272,7 +272,7 @@ func (o *Organization) discover(ctx context.Context) (*Accounts, error) {
 func (o *Organization) account(ctx context.Context, listed types.Account, paths map[string][]string) (Account, error) {
 	a := Account{
 		ID: aws.ToString(listed.Id), Name: aws.ToString(listed.Name),
-		State: cmp.Or(string(listed.State), string(listed.Status)), //nolint:staticcheck // emulators and older partitions tell the status alone
+		State: cmp.Or(string(listed.State), string(listed.Status)),
 	}
 	if !IsAccount(a.ID) {
 		return a, fault.New(fault.Internal, "Organizations lists %.20q, which is no account", a.ID)

@@ -187,7 +187,7 @@ func plainNode(n *yaml.Node, depth int) (any, error) {
 	if depth > deepestNode || n.Kind == yaml.AliasNode {
 		return nil, fault.New(fault.Invalid, "line %d: too deep, or an alias", n.Line)
 	}
-	switch n.Kind {
+	switch n.Kind { //nolint:exhaustive // all others are one word, or refused above
 	case yaml.MappingNode:
 		return plainMapping(n, depth)
 	case yaml.SequenceNode:
@@ -343,7 +343,7 @@ func parseStatement(fields map[string]any) (Statement, error) {
 		for key, values := range named {
 			list, err := textsOf(values)
 			if err != nil {
-				return s, fmt.Errorf("Condition.%s.%s: %w", operator, key, err)
+				return s, fmt.Errorf("condition %s.%s: %w", operator, key, err)
 			}
 			s.Condition[operator][key] = list
 		}

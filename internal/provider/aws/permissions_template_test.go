@@ -296,8 +296,11 @@ func TestTemplatesAreReadAgain(t *testing.T) {
 
 func TestTemplatesRefuseWhatWouldBecomeTheirText(t *testing.T) {
 	for _, one := range []aws.Template{
-		{Part: aws.Member, Role: "a\" }"}, {Part: aws.Member, Role: "${x}"}, {Part: aws.Home, Role: ""},
-		{Part: aws.Member, Role: "a", HomeRole: "arn:aws:iam::123456789012:role/x\"\n}"}, {Part: aws.Member, Role: "a", HomeRole: "*"},
+		{Part: aws.Member, Role: "a\" }"},
+		{Part: aws.Member, Role: "${x}"},
+		{Part: aws.Home, Role: ""},
+		{Part: aws.Member, Role: "a", HomeRole: "arn:aws:iam::123456789012:role/x\"\n}"},
+		{Part: aws.Member, Role: "a", HomeRole: "*"},
 	} {
 		_, terraform := one.Terraform()
 		_, cloud := one.CloudFormation()

@@ -213,8 +213,10 @@ func TestNeedsKnowWhatTheyAreFor(t *testing.T) {
 	asked := aws.Asked{Part: aws.Home, At: aws.Places{Partition: "aws-cn", Account: "111122223333", Regions: []string{"cn-north-1", "cn-northwest-1"}}}
 	got := must[[]aws.Need](t)(aws.Config{}.Needs(asked, []aws.Duty{{Spec: spec, Uses: []aws.Use{{Playbook: "p", Step: "s"}, {Channel: "c"}}}}, nil))
 	uses := []aws.Use{
-		{Playbook: "p", Step: "s", Action: "aws.x.y", Phase: action.ApplyPhase}, {Channel: "c", Action: "aws.x.y", Phase: action.ApplyPhase},
-		{Playbook: "p", Step: "s", Action: "aws.x.y", Phase: action.UndoPhase}, {Channel: "c", Action: "aws.x.y", Phase: action.UndoPhase},
+		{Playbook: "p", Step: "s", Action: "aws.x.y", Phase: action.ApplyPhase},
+		{Channel: "c", Action: "aws.x.y", Phase: action.ApplyPhase},
+		{Playbook: "p", Step: "s", Action: "aws.x.y", Phase: action.UndoPhase},
+		{Channel: "c", Action: "aws.x.y", Phase: action.UndoPhase},
 	}
 	want := []aws.Need{
 		{Permission: "x:Do", Resource: "arn:aws-cn:x:cn-north-1:111122223333:thing/*", Uses: uses},

@@ -95,7 +95,7 @@ func (c *Cloud) Preflight(ctx context.Context, accounts, regions []string, dutie
 	}
 	found := Preflight{OK: true, Accounts: []Examined{}, Problems: []Problem{}, Unseen: unseen()}
 	for _, l := range looks {
-		l.Examined.Problems = len(l.problems)
+		l.Problems = len(l.problems)
 		found.Accounts = append(found.Accounts, l.Examined)
 		found.Problems = append(found.Problems, l.problems...)
 		found.OK = found.OK && len(l.problems) == 0
@@ -277,8 +277,10 @@ func (l *look) simulate(ctx context.Context, region string, needs []Need) (bool,
 		case ctx.Err() != nil:
 			return false, context.Cause(ctx)
 		case fault.Is(err, fault.Denied), fault.Is(err, fault.NotFound), l.isRoot():
-			l.problem(Problem{Kind: Unsimulated, What: "iam:SimulatePrincipalPolicy", Resource: l.Principal,
-				Why: reason(err) + "; allow it, as riposte permissions says, or run preflight as somebody who may", Breaks: []Use{{For: "riposte preflight"}}}, "")
+			l.problem(Problem{
+				Kind: Unsimulated, What: "iam:SimulatePrincipalPolicy", Resource: l.Principal,
+				Why: reason(err) + "; allow it, as riposte permissions says, or run preflight as somebody who may", Breaks: []Use{{For: "riposte preflight"}},
+			}, "")
 			return false, nil
 		default:
 			l.problem(Problem{Kind: Unsimulated, What: alike[key][0].Permission, Resource: alike[key][0].Resource, Why: reason(err), Breaks: users(alike[key])}, "")

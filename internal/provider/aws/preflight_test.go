@@ -28,8 +28,10 @@ func preflown(t *testing.T, s *awstest.Simulator, accounts, regions []string, qu
 		{Name: "ec2:DescribeInstances", Resource: "*", Phase: action.PlanPhase},
 		{Name: "ec2:StopInstances", Resource: "arn:{partition}:ec2:{region}:{account}:instance/*", Phase: action.ApplyPhase},
 		{Name: "ec2:StartInstances", Resource: "arn:{partition}:ec2:{region}:{account}:instance/*", Phase: action.UndoPhase},
-		{Name: "ec2:CreateTags", Resource: "arn:{partition}:ec2:{region}:{account}:instance/*", Phase: action.ApplyPhase,
-			Conditions: map[string]map[string][]string{"StringEquals": {"ec2:CreateAction": {"RunInstances"}}, "Null": {"aws:RequestTag/riposte": {"false"}}}},
+		{
+			Name: "ec2:CreateTags", Resource: "arn:{partition}:ec2:{region}:{account}:instance/*", Phase: action.ApplyPhase,
+			Conditions: map[string]map[string][]string{"StringEquals": {"ec2:CreateAction": {"RunInstances"}}, "Null": {"aws:RequestTag/riposte": {"false"}}},
+		},
 		{Name: "ec2:RebootInstances", Resource: "arn:{partition}:ec2:{region}:{account}:instance/*", Phase: action.ApplyPhase},
 		{Name: "iam:GetUser", Resource: "arn:{partition}:iam::{account}:user/*", Phase: action.PlanPhase},
 	}}

@@ -3,6 +3,7 @@ package cloudevents_test
 import (
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -52,9 +53,7 @@ func TestModes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(test.body))
-			for key, values := range test.header {
-				r.Header[key] = values
-			}
+			maps.Copy(r.Header, test.header)
 			r.Header.Set("Content-Type", test.kind)
 			read, err := cloudevents.Intake(r)
 			if err == nil && (read == nil) != test.others {
