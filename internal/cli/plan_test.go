@@ -20,7 +20,7 @@ func TestPlanAtTheServer(t *testing.T) {
 	if !told.Starts || len(told.Steps) != 2 || told.Hash == "" {
 		t.Errorf("got %+v", told)
 	}
-	h.ask("plan", "ask-people", "--incident", matter).ends(1, `did you mean "ask-people"?`)
+	h.ask("plan", "ask-peoples", "--incident", matter).ends(1, `did you mean "ask-people"?`)
 	h.ask("plan", "tell-about-root-use", "--incident", matter).fine().says("It does not answer this finding", "none of")
 	h.ask("plan", "ask-people", "--incident", "01J0000000000000000000000X").ends(1, "01J0000000000000000000000X")
 	if after := h.ask("runs", "list").fine().out; after != before {
