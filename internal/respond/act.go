@@ -234,23 +234,17 @@ func (s *session) applied(ctx context.Context, do action.Action, step *playbook.
 	return flow{}, nil
 }
 
-// notHeld ends a step whose change, read back, isn't there. People are told in any case: they believe it contained.
+// notHeld ends a step whose change, read back, isn't there. People are told, however the playbook goes on: they
+// believe it contained.
 func (s *session) notHeld(ctx context.Context, step *playbook.Step, state run.Step, cause error) (flow, error) {
 	why := fmt.Sprintf("applied, but it does not hold: %v", cause)
 	s.mark().Escalated = true
 	s.record(record.IncidentEscalated, state.ID, map[string]any{"why": why})
-	got, err := s.fail(ctx, step, state, why)
-	if err != nil || step.OnError == playbook.FailRun && len(step.Handler) == 0 {
-		return got, err // the run's end tells
-	}
-	if err := s.write(ctx); err != nil {
-		return got, err
-	}
-	s.announce(ctx, Notice{
+	s.notices = append(s.notices, Notice{
 		Kind: "escalation", Title: fmt.Sprintf("Not contained: step %s of %s", state.ID, s.run.Playbook), Text: why,
 		Token: s.run.ID + "/" + state.ID,
 	})
-	return got, nil
+	return s.fail(ctx, step, state, why)
 }
 
 // takeBackLater brings about the run that takes a step's change back after a time.

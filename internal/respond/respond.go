@@ -276,7 +276,7 @@ type session struct {
 	owing     bool      // an outcome is noted that must be written before anything else is done
 	deferring int       // branches are under way at once; what has to ask comes back for it
 	waits     []waiting // what the run will wait for
-	notices   []Notice  // what people are told once the run waits
+	notices   []Notice  // what people are told once the run waits or ends
 }
 
 // away lets the other branches work on the session for as long as work takes. It must not touch it.
@@ -366,7 +366,14 @@ func (s *session) finish(ctx context.Context, state run.State, reason string) er
 		return err
 	}
 	s.Logger.InfoContext(ctx, "run ended", "run", s.run.ID, "playbook", s.run.Playbook, "state", string(state), "reason", reason)
-	if bad {
+	told := false // of what went wrong
+	for _, notice := range s.notices {
+		if notice.Approval == "" { // nobody has to answer any more
+			s.announce(ctx, notice)
+			told = true
+		}
+	}
+	if bad && !told {
 		s.announce(ctx, Notice{
 			Kind: "escalation", Title: fmt.Sprintf("Run of %s %s", s.run.Playbook, state), Text: reason, Token: s.run.ID,
 		})

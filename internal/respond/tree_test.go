@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/riposte-sec/riposte/internal/action"
 	"github.com/riposte-sec/riposte/internal/action/actiontest"
 	"github.com/riposte-sec/riposte/internal/entity"
 	"github.com/riposte-sec/riposte/internal/fault"
@@ -688,4 +689,49 @@ func TestAResultThatComesLater(t *testing.T) {
 			o.told1("iron")
 		})
 	})
+}
+
+// TestWaitOutlivesAnOutage: a wait may be longer than the patience with a step that fails for passing reasons.
+func TestWaitOutlivesAnOutage(t *testing.T) {
+	story(t, func(o *office) {
+		id := o.begin(book(run.Auto, `
+steps:
+	- id: dark
+	  wait: {until: steps.dark.value == "off", use: test.world.read_thing, with: {thing: lamp}, every: 1h, within: 72h}
+`))
+		for range 30 {
+			o.later(time.Hour)
+		}
+		o.world.Before(actiontest.Planning, "lamp", 10, actiontest.Fail(fault.Transient))
+		o.later(time.Hour)
+		o.is(id, run.Held)
+		for range 6 {
+			o.later(time.Hour)
+		}
+		o.is(id, run.Waiting)
+		o.world.Put(account, "lamp", "off")
+		o.later(time.Hour)
+		o.is(id, run.Succeeded)
+	})
+}
+
+// TestWhatIsNotContainedIsTold, whoever deals with the failure and however the run goes on.
+func TestWhatIsNotContainedIsTold(t *testing.T) {
+	for name, steps := range map[string]string{
+		"by the run's end":   "steps:\n\t- " + set("door", "door"),
+		"by the step itself": "steps:\n\t- {id: door, use: test.world.set_thing, with: {thing: door, to: shut}, on_error: continue}",
+		"by a step around":   "steps:\n\t- {id: around, on_error: continue, steps: [" + set("door", "door") + "]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			story(t, func(o *office) {
+				o.world.Before(actiontest.Verifying, "door", -1, func(context.Context, actiontest.Call) error {
+					return &action.NotHeld{Action: actiontest.Set, Target: "door"}
+				})
+				o.begin(book(run.Auto, steps))
+				if got := o.told.kinds(); got != "escalation" {
+					o.Errorf("told %q, want it once", got)
+				}
+			})
+		})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/riposte-sec/riposte/internal/action"
+	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/playbook"
 	"github.com/riposte-sec/riposte/internal/run"
 )
@@ -297,19 +298,26 @@ func (s *session) wait(ctx context.Context, f *frame, step *playbook.Step, state
 		}
 		return s.close(state, flow{}, nil)
 	}
+	deadline := state.Started.Add(wait.Within)
 	if wait.Look != nil {
 		seen, err := s.look(ctx, f, wait.Look, state.ID)
-		if err != nil {
-			return s.notNow(ctx, step, state, fmt.Errorf("look: %w", err))
+		switch passing := fault.Is(err, fault.Transient); {
+		case err != nil && ctx.Err() != nil:
+			return flow{}, context.Cause(ctx)
+		case err != nil && passing && s.Now().Before(deadline): // it is patient for as long as it waits, and no longer
+			return s.hold(ctx, step, state, fmt.Sprintf("look: %v", err))
+		case err != nil && passing && wait.GoOn:
+			return s.close(state, flow{}, nil)
+		case err != nil:
+			return s.fail(ctx, step, state, fmt.Sprintf("look: %v", err))
 		}
-		state.Outputs, state.Error = seen, ""
+		state.Outputs, state.Error, state.Attempts = seen, "", 0
 		s.note(state)
 	}
 	so, err := wait.Until.True(ctx, s.scope(f))
 	if err != nil {
 		return s.fail(ctx, step, state, err.Error())
 	}
-	deadline := state.Started.Add(wait.Within)
 	switch {
 	case so:
 		return s.close(state, flow{}, nil)
