@@ -84,41 +84,9 @@ func (a *answers) Decide(ctx context.Context, given question.Answer) (run.Approv
 	if given.Hash == "" {
 		return run.Approval{}, fault.New(fault.Invalid, "an answer is for exact plans: their hash is missing")
 	}
-	asked, err := a.store.Approval(ctx, given.Approval)
-	if err != nil {
-		return asked, err
-	}
-	if err := itself(asked, given); err != nil {
-		return asked, err
-	}
 	return a.runner.Decide(ctx, a.store, respond.Answer{
 		Approval: given.Approval, Hash: given.Hash, Yes: given.Yes, By: given.By, Roles: given.Roles, Reason: given.Reason, Via: given.Via,
 	})
-}
-
-// itself keeps whoever may not answer, or has answered, from doing so by a link: there they have another name.
-func itself(asked run.Approval, given question.Answer) error {
-	if asked.Answer != run.Pending {
-		return nil // what became of it says more
-	}
-	if slices.ContainsFunc(asked.Barred, func(name string) bool { return onePerson(name, given.By) }) {
-		return fault.New(fault.Denied, "%s brought this question about and can't answer it; somebody else has to", given.By)
-	}
-	for _, vote := range asked.Votes {
-		if given.Yes && onePerson(vote.By, given.By) {
-			return fault.New(fault.Conflict, "%s has said yes already; %d different people have to", vote.By, asked.Quorum)
-		}
-	}
-	return nil
-}
-
-// onePerson reports whether two names may be one person's: by a link or without, as an address or without its domain.
-func onePerson(a, b string) bool {
-	local := func(name string) string {
-		name, _, _ = strings.Cut(strings.TrimPrefix(name, approvallink.By), "@")
-		return name
-	}
-	return strings.EqualFold(local(a), local(b))
 }
 
 // announcer makes what tells people that they are needed.
@@ -250,7 +218,7 @@ func (a *announcer) telling(ctx context.Context, n respond.Notice, name string) 
 // link makes a link for somebody, or for whoever reads the channel. There is none for whom it would be of no use,
 // and none for a channel where several people have to answer: nobody knows who reads it.
 func (a *announcer) link(ctx context.Context, q question.Question, channel string, to question.Person) (string, error) {
-	barred := slices.ContainsFunc(q.Barred, func(name string) bool { return onePerson(name, to.Name) })
+	barred := slices.ContainsFunc(q.Barred, func(name string) bool { return question.OnePerson(name, to.Name) })
 	if a.links == nil || to.Name == "" && q.Quorum > 1 || to.Name != "" && barred {
 		return "", nil
 	}

@@ -65,11 +65,8 @@ type Link struct {
 	Used     time.Time `json:"-"` // zero until then
 }
 
-// By begins the name of whoever answers by a link.
-const By = "link:"
-
 // By is how the ledger names whoever answers by the link.
-func (l Link) By() string { return By + l.Name }
+func (l Link) By() string { return question.ByLink + l.Name }
 
 // Via is the way of an answer: it tells links of one name apart.
 func (l Link) Via() string { return "link " + l.Digest[:12] }

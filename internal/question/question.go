@@ -215,3 +215,16 @@ func Legible(s string, longest int) string {
 	}
 	return strings.TrimSpace(string(runes))
 }
+
+// ByLink begins the name of whoever answers by a link.
+const ByLink = "link:"
+
+// OnePerson reports whether two names may be one person's: by a link or without, as an address or without its domain,
+// in whatever case.
+func OnePerson(a, b string) bool {
+	local := func(name string) string {
+		name, _, _ = strings.Cut(strings.TrimPrefix(name, ByLink), "@")
+		return name
+	}
+	return strings.EqualFold(local(a), local(b))
+}

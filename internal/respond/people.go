@@ -10,6 +10,7 @@ import (
 	"github.com/riposte-sec/riposte/internal/fault"
 	"github.com/riposte-sec/riposte/internal/incident"
 	"github.com/riposte-sec/riposte/internal/playbook"
+	"github.com/riposte-sec/riposte/internal/question"
 	"github.com/riposte-sec/riposte/internal/record"
 	"github.com/riposte-sec/riposte/internal/run"
 )
@@ -90,7 +91,7 @@ func (r *Runner) answer(ctx context.Context, asked run.Approval, a Answer) (run.
 		next.Leg++
 	}
 	decided := record.New(r.Now(), record.ApprovalDecided, a.By, map[string]any{
-		"approval": asked.ID, "hash": asked.Hash, "answer": asked.Answer, "reason": a.Reason,
+		"approval": asked.ID, "hash": asked.Hash, "answer": asked.Answer, "reason": a.Reason, "via": a.Via,
 		"yes": a.Yes, "votes": len(asked.Votes), "quorum": asked.Quorum,
 	}).About(asked.Incident, asked.Run, asked.Step)
 	return next, asked, r.Journal.Write(ctx, run.Entry{Run: next, Approvals: []run.Approval{asked}, Records: []record.Record{decided}})
@@ -144,11 +145,11 @@ func answerable(asked run.Approval, a Answer) error {
 	if a.Hash != "" && a.Hash != asked.Hash {
 		return fault.New(fault.Conflict, "the plan is not the one you saw; look again")
 	}
-	if barred(asked.Barred, a.By) {
+	if slices.ContainsFunc(asked.Barred, func(name string) bool { return question.OnePerson(name, a.By) }) {
 		return fault.New(fault.Denied, "%s brought this question about and can't answer it; somebody else has to", a.By)
 	}
 	for _, vote := range asked.Votes {
-		if a.Yes && (strings.EqualFold(vote.By, a.By) || a.Via != "" && vote.Via == a.Via) {
+		if a.Yes && (question.OnePerson(vote.By, a.By) || a.Via != "" && vote.Via == a.Via) {
 			return fault.New(fault.Conflict, "%s has said yes already; %d different people have to", a.By, asked.Quorum)
 		}
 	}
@@ -161,15 +162,6 @@ func answerable(asked run.Approval, a Answer) error {
 		}
 	}
 	return fault.New(fault.Denied, "this question is for %s", strings.Join(asked.Roles, ", "))
-}
-
-// barred reports whether a name is one of those that may not answer. One may be written as an address.
-func barred(names []string, who string) bool {
-	local, _, _ := strings.Cut(who, "@")
-	return slices.ContainsFunc(names, func(name string) bool {
-		other, _, _ := strings.Cut(name, "@")
-		return strings.EqualFold(name, who) || strings.EqualFold(other, local)
-	})
 }
 
 // Undo starts a run that takes back what other runs applied: one step, whole runs, or all of an incident.

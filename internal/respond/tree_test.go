@@ -471,8 +471,10 @@ func TestQuorum(t *testing.T) {
 		}
 		o.is(id, run.Waiting)
 		o.value("door", "open")
-		if err := vote("Ann", ""); !fault.Is(err, fault.Conflict) {
-			o.Errorf("the same person again: %v", err)
+		for _, same := range []string{"Ann", "ann@example.com", "link:ann", "link:ann@example.com"} {
+			if err := vote(same, ""); !fault.Is(err, fault.Conflict) {
+				o.Errorf("the same person again, as %s: %v", same, err)
+			}
 		}
 		o.is(id, run.Waiting)
 		if err := vote("bob", ""); err != nil {
@@ -483,6 +485,28 @@ func TestQuorum(t *testing.T) {
 		if by := o.step(id, "sure").Outputs["by"]; by != "ann, bob" {
 			o.Errorf("approved by %v", by)
 		}
+	})
+}
+
+// TestOnePersonIsOne, in whatever order they come by a link and without.
+func TestOnePersonIsOne(t *testing.T) {
+	story(t, func(o *office) {
+		id := o.begin(book(run.Auto, "steps:\n\t- {id: sure, approve: {quorum: 2}}\n\t- "+set("door", "door")))
+		asked := o.pending(id)
+		use := func(who, via string) error {
+			_, err := o.runner.Decide(o.Context(), o.Store, respond.Answer{
+				Approval: asked.ID, Yes: true, By: who, Via: via, Roles: []string{"incident_analyst"},
+			})
+			return err
+		}
+		if err := use("link:ann@example.com", "link 1"); err != nil {
+			o.Fatal(err)
+		}
+		if err := use("ann", ""); !fault.Is(err, fault.Conflict) {
+			o.Errorf("the same person without the link: %v", err)
+		}
+		o.is(id, run.Waiting)
+		o.value("door", "open")
 	})
 }
 
@@ -522,7 +546,7 @@ func TestWhoBroughtItAboutMayNotAnswer(t *testing.T) {
 		}
 		o.work()
 		asked := o.pending(d.Runs[0].ID)
-		for _, who := range []string{"mallory", "Mallory@example.com", "eve", "eve@example.com", "olga"} {
+		for _, who := range []string{"mallory", "Mallory@example.com", "link:mallory", "eve", "eve@example.com", "olga"} {
 			_, err := o.runner.Decide(o.Context(), o.Store, respond.Answer{Approval: asked.ID, Yes: true, By: who, Roles: []string{"admin"}})
 			if !fault.Is(err, fault.Denied) {
 				o.Errorf("%s: %v", who, err)
